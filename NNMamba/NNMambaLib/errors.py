@@ -1,0 +1,29 @@
+"""Errors whose message is one sentence for the user: it names the thing and the remedy."""
+
+
+class NNMambaError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class VolumeError(NNMambaError):
+    """A volume cannot be read, written or used."""
+
+
+class ModelError(NNMambaError):
+    """A model package is missing, damaged, or does not fit what was asked of it."""
+
+
+class OutputError(NNMambaError):
+    """A result cannot be written where it was asked for."""
+
+
+class MemoryPlanError(NNMambaError):
+    """No way of running the job fits into the memory that is available."""
+
+
+class BackendError(NNMambaError):
+    """A device or a selective-scan backend was asked for that cannot be used here."""
+
+
+class Cancelled(NNMambaError):
+    """The caller cancelled the job."""

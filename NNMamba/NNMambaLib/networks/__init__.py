@@ -1,0 +1,1 @@
+"""The nnMamba networks and the selective scan they run on."""

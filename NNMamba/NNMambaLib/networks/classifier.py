@@ -1,0 +1,58 @@
+"""The classifier of nnMamba: a volume to logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from NNMambaLib.networks.encoder import Encoder, MambaFactory
+from NNMambaLib.networks.mamba import Mamba
+
+
+class Classifier(Encoder):
+    """Encoder, global average pooling and a two-layer perceptron.
+
+    Args:
+        in_channels, base_width, stem_mamba: see `Encoder`.
+        out_channels: logits (K).
+        pool_all_stages: pool c2, c3 and c4 (14C features) and not c4 alone (8C).
+        sequence_mamba: makes the Mamba block over the seven groups of 2C pooled features, the paper's
+            channel-sequential learning; needs `pool_all_stages`.
+        dropout: probability of dropping a hidden feature in training.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        base_width: int = 32,
+        stem_mamba: MambaFactory | None = None,
+        pool_all_stages: bool = True,
+        sequence_mamba: MambaFactory | None = None,
+        dropout: float = 0.5,
+    ):
+        super().__init__(in_channels, base_width, stem_mamba=stem_mamba)
+        self.pool_all_stages = pool_all_stages
+        self.mamba_seq: Mamba | None = None if sequence_mamba is None else sequence_mamba(2 * base_width)
+        features = (14 if pool_all_stages else 8) * base_width
+        self.mlp = nn.Sequential(
+            nn.Linear(features, base_width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(base_width, out_channels)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, K)."""
+        _, c2, c3, c4 = self.encode(x)
+        if not self.pool_all_stages:
+            return self.mlp(_pool(c4))
+        pooled = [_pool(c) for c in (c2, c3, c4)]
+        if self.mamba_seq is None:
+            return self.mlp(torch.cat(pooled, dim=1))
+        width = pooled[0].shape[1]
+        groups = functional.relu(torch.cat([p.view(len(p), width, -1) for p in pooled], dim=2))
+        mixed = self.mamba_seq(groups.transpose(1, 2)).transpose(1, 2) + groups
+        return self.mlp(mixed.flatten(1))
+
+
+def _pool(x: torch.Tensor) -> torch.Tensor:
+    return x.mean((2, 3, 4))

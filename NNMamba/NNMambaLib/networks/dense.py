@@ -1,0 +1,66 @@
+"""The encoder-decoder of nnMamba: segmentation logits or landmark heatmaps."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from NNMambaLib.networks.encoder import Encoder, MambaFactory
+from NNMambaLib.networks.layers import DoubleConv, SkipGate
+
+
+class DenseNetwork(Encoder):
+    """Encoder-decoder with one output channel for each label or landmark, at the input's size.
+
+    Args:
+        in_channels, base_width, block_mamba, stem_mamba, stage_mamba: see `Encoder`.
+        out_channels: labels (background included) or landmarks (K).
+        gates: gate the skips by channel attention.
+        head_channels: outputs of the three deep supervision heads, or None for no heads.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        base_width: int = 32,
+        block_mamba: MambaFactory | None = None,
+        stem_mamba: MambaFactory | None = None,
+        stage_mamba: MambaFactory | None = None,
+        gates: bool = False,
+        head_channels: int | None = None,
+    ):
+        super().__init__(in_channels, base_width, block_mamba, stem_mamba, stage_mamba)
+        width = base_width
+        self.att1 = SkipGate(width) if gates else None
+        self.att2 = SkipGate(2 * width) if gates else None
+        self.att3 = SkipGate(4 * width) if gates else None
+        self.conv5 = DoubleConv(12 * width, 4 * width)
+        self.conv6 = DoubleConv(6 * width, 2 * width)
+        self.conv7 = DoubleConv(3 * width, width)
+        self.conv8 = DoubleConv(width, out_channels)
+        self.heads = head_channels is not None
+        if self.heads:
+            self.ds1_cls_conv = nn.Conv3d(width, head_channels, 1)
+            self.ds2_cls_conv = nn.Conv3d(2 * width, head_channels, 1)
+            self.ds3_cls_conv = nn.Conv3d(4 * width, head_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return (batch, K, z, y, x) >= 0; in training with heads, a list of it and the outputs at 1/2, 1/4, 1/8."""
+        c1, c2, c3, c4 = self.encode(x)
+        c5 = self.conv5(_join(c4, c3, self.att3))
+        c6 = self.conv6(_join(c5, c2, self.att2))
+        c7 = self.conv7(_join(c6, c1, self.att1))
+        c8 = self.conv8(_upsample(c7))
+        if self.heads and self.training:
+            return [c8, self.ds1_cls_conv(c7), self.ds2_cls_conv(c6), self.ds3_cls_conv(c5)]
+        return c8
+
+
+def _join(deep: torch.Tensor, skip: torch.Tensor, gate: SkipGate | None) -> torch.Tensor:
+    return torch.cat([_upsample(deep), skip if gate is None else gate(skip)], dim=1)
+
+
+def _upsample(x: torch.Tensor) -> torch.Tensor:
+    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)

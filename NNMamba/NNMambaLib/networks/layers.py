@@ -1,0 +1,118 @@
+"""The building blocks that nnMamba's networks share. Volumes are (batch, channels, z, y, x)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from NNMambaLib.networks.mamba import Mamba
+
+
+class DoubleConv(nn.Module):
+    """Two rounds of 3x3x3 convolution, batch normalisation and ReLU; the first convolution carries the stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1),
+            nn.BatchNorm3d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv3d(out_channels, out_channels, 3, padding=1),
+            nn.BatchNorm3d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+class BasicBlock(nn.Module):
+    """Residual block; `mamba_layer`, where given, adds its view of the block's input to the residual branch."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, mamba_layer: nn.Module | None = None):
+        super().__init__()
+        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm3d(out_channels)
+        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm3d(out_channels)
+        self.mamba_layer = mamba_layer
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv3d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm3d(out_channels)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        if self.mamba_layer is not None:
+            y = y + self.mamba_layer(x)
+        return functional.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
+class SkipGate(nn.Module):
+    """Channel attention on a skip connection (the paper's channel scaling): pool, two linear layers, sigmoid."""
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.layer1 = nn.Linear(channels, hidden)
+        self.layer2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = torch.sigmoid(self.layer2(functional.relu(self.layer1(x.mean((2, 3, 4))))))
+        return x * gate[:, :, None, None, None]
+
+
+class LayerNormMamba(nn.Module):
+    """LayerNorm and Mamba over the voxels as tokens (paper v1, "Res-Mamba"); the caller adds its input."""
+
+    def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4):
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.mamba = Mamba(channels, d_state, d_conv)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _as_volume(self.mamba(self.norm(_as_tokens(x))), x)
+
+
+class ConvMamba(nn.Module):
+    """1x1x1 convolution, batch normalisation, ReLU, then Mamba over the voxels as tokens.
+
+    Args:
+        flips: average Mamba over the tokens flipped along {nothing, channels, sequence, both} (paper v2, MICCSS).
+        fuse: add the convolved input to Mamba's output and convolve, normalise and rectify the sum (paper v2, MIC).
+    """
+
+    def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4, flips: bool = False, fuse: bool = False):
+        super().__init__()
+        self.flips = flips
+        self.nin = nn.Conv3d(channels, channels, 1, bias=False)
+        self.norm = nn.BatchNorm3d(channels)
+        if fuse:
+            self.nin2 = nn.Conv3d(channels, channels, 1, bias=False)
+            self.norm2 = nn.BatchNorm3d(channels)
+        self.fuse = fuse
+        self.mamba = Mamba(channels, d_state, d_conv)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = functional.relu(self.norm(self.nin(x)), inplace=True)
+        tokens = _as_tokens(a)
+        m = _as_volume(self._mean_over_flips(tokens) if self.flips else self.mamba(tokens), x)
+        return functional.relu(self.norm2(self.nin2(m + a)), inplace=True) if self.fuse else m
+
+    def _mean_over_flips(self, tokens: torch.Tensor) -> torch.Tensor:
+        # One batch of four: the token axis is 1, the channel axis 2.
+        flipped = torch.cat([tokens, tokens.flip(2), tokens.flip(1), tokens.flip(1, 2)])
+        plain, channels, sequence, both = self.mamba(flipped).chunk(4)
+        return (plain + channels.flip(2) + sequence.flip(1) + both.flip(1, 2)) / 4
+
+
+def _as_tokens(x: torch.Tensor) -> torch.Tensor:
+    """(batch, C, z, y, x) -> (batch, L, C), x fastest."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _as_volume(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return tokens.transpose(1, 2).reshape(like.shape)

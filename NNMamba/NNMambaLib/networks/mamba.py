@@ -1,0 +1,76 @@
+"""The Mamba (v1) block of arXiv 2312.00752, on tokens (batch, L, channels)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from NNMambaLib.networks.selective_scan import selective_scan
+
+
+class Mamba(nn.Module):
+    """Selective state space block: gated, causal, linear in the number of tokens.
+
+    Args:
+        d_model: channels of a token (d).
+        d_state: states of a channel (N).
+        d_conv: taps of the causal depthwise convolution.
+        expand: inner width E = expand * d.
+
+    Parameter names and initial values are those of mamba-ssm's ``Mamba``, so its weights load unchanged. The scan runs
+    in float32 also under autocast. `scan_backend` names the scan's backend (see `selective_scan`).
+    """
+
+    def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2):
+        super().__init__()
+        inner = expand * d_model
+        self.dt_rank = math.ceil(d_model / 16)
+        self.d_state = d_state
+        self.scan_backend = "auto"
+        self.in_proj = nn.Linear(d_model, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, d_conv, groups=inner, padding=d_conv - 1)
+        self.x_proj = nn.Linear(inner, self.dt_rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(self.dt_rank, inner)
+        self.A_log = nn.Parameter(torch.log(torch.arange(1, d_state + 1, dtype=torch.float32)).repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, d_model, bias=False)
+        self._initialise_step_sizes()
+
+    def _initialise_step_sizes(self, smallest=1e-3, largest=0.1, floor=1e-4) -> None:
+        """Draw the bias of dt_proj so that softplus(bias) is log-uniform in [smallest, largest]."""
+        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        low, high = math.log(smallest), math.log(largest)
+        dt = torch.exp(torch.empty_like(self.dt_proj.bias).uniform_(low, high)).clamp(min=floor)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return (batch, L, d) for tokens (batch, L, d)."""
+        x, z = self.in_proj(tokens).chunk(2, dim=-1)
+        x = functional.silu(self._causal_convolution(x))
+        step, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        y = selective_scan(
+            u=x,
+            delta=functional.linear(step, self.dt_proj.weight),
+            A=-torch.exp(self.A_log),
+            B=B,
+            C=C,
+            D=self.D,
+            z=z,
+            delta_bias=self.dt_proj.bias,
+            delta_softplus=True,
+            backend=self.scan_backend,
+        )
+        return self.out_proj(y)
+
+    def _causal_convolution(self, x: torch.Tensor) -> torch.Tensor:
+        # As sums of shifted tokens: the tokens stay in rows, where conv1d would transpose there and back.
+        taps = self.conv1d.weight[:, 0]
+        length, last = x.shape[1], taps.shape[1] - 1
+        y = torch.addcmul(self.conv1d.bias, x, taps[:, last])
+        for shift in range(1, min(last, length - 1) + 1):
+            y[:, shift:] = torch.addcmul(y[:, shift:], x[:, : length - shift], taps[:, last - shift])
+        return y

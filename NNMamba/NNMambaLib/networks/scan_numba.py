@@ -1,0 +1,130 @@
+"""Selective scan on the CPU with numba: one fused pass, vectorised over channels, the state in the nearest cache.
+
+Work is cut into blocks of channels; each block walks the whole sequence with its state (N x block) on hand, so
+nothing of size L x E x N exists. The kernels release the interpreter lock and run on a thread pool of torch's thread
+count: numba's own threading layer, which competes with torch's, is never started.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from NNMambaLib.networks.selective_scan import finish_delta, finish_output
+
+_BLOCK = 64
+
+
+def unavailable_reason() -> str | None:
+    return None if importlib.util.find_spec("numba") else "the package numba is not installed"
+
+
+def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return why such tensors cannot be served, or None."""
+    if device.type != "cpu":
+        return f"it runs on the CPU only, not on {device}"
+    if dtype != torch.float32:
+        return f"it computes in float32 only, not in {dtype}"
+    return unavailable_reason()
+
+
+def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
+    """See `selective_scan.selective_scan`."""
+    tensors = [t for t in (u, delta, A, B, C, D, z, delta_bias) if t is not None]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        y = _DifferentiableScan.apply(u, finish_delta(delta, delta_bias, delta_softplus), A, B, C, reverse)
+        return finish_output(y, u, D, z)
+    return _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
+
+
+def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
+    from NNMambaLib.networks import numba_kernels
+
+    channels = u.shape[2]
+    y = np.empty(u.shape, dtype=np.float32)
+    u_, delta_, B_, C_ = (_array(t) for t in (u, delta, B, C))
+    exponents = _exponents(A)
+    skip = np.zeros(channels, np.float32) if D is None else _array(D)
+    bias = np.zeros(channels, np.float32) if delta_bias is None else _array(delta_bias)
+    gate = u_ if z is None else _array(z)
+
+    def run(job, item, first, last):
+        numba_kernels.scan_block(
+            u_[item], delta_[item], exponents, B_[item], C_[item], skip, gate[item], bias, y[item],
+            first, last, z is not None, delta_softplus, reverse,
+        )  # fmt: skip
+
+    _for_each_block(run, *_blocks(u))
+    return torch.from_numpy(y)
+
+
+class _DifferentiableScan(torch.autograd.Function):
+    """The scan without skip, gate and softplus; its backward pass recomputes the states."""
+
+    @staticmethod
+    def forward(ctx, u, delta, A, B, C, reverse):
+        ctx.save_for_backward(u, delta, A, B, C)
+        ctx.reverse = reverse
+        return _forward(u, delta, A, B, C, None, None, None, False, reverse)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy):
+        from NNMambaLib.networks import numba_kernels
+
+        u, delta, A, B, C = ctx.saved_tensors
+        u_, delta_, B_, C_, dy_ = (_array(t) for t in (u, delta, B, C, dy))
+        exponents = _exponents(A)
+        jobs, threads = _blocks(u)
+        du, d_delta = np.empty(u.shape, np.float32), np.empty(u.shape, np.float32)
+        # Blocks of one batch element share dB and dC: each fills its own, and they are added in a fixed order.
+        dA = np.zeros((len(jobs), *exponents.shape), np.float32)
+        dB, dC = (np.zeros((len(jobs), *B.shape[1:]), np.float32) for _ in range(2))
+
+        def run(job, item, first, last):
+            numba_kernels.scan_gradient_block(
+                u_[item], delta_[item], exponents, B_[item], C_[item], dy_[item], du[item], d_delta[item],
+                dA[job], dB[job], dC[job], first, last, ctx.reverse,
+            )  # fmt: skip
+
+        _for_each_block(run, jobs, threads)
+        by_item = (len(u), -1)
+        dB, dC = (torch.from_numpy(g).unflatten(0, by_item).sum(1) for g in (dB, dC))
+        return torch.from_numpy(du), torch.from_numpy(d_delta), torch.from_numpy(dA.sum(0).T), dB, dC, None
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _exponents(A: torch.Tensor) -> np.ndarray:
+    """Return A log2(e), (N, E): exp(x) = 2^(x log2 e), laid out for reading one state's channels in a row."""
+    return np.ascontiguousarray(_array(A).T * np.float32(np.log2(np.e)))
+
+
+def _blocks(u: torch.Tensor) -> tuple[list[tuple[int, int, int]], int]:
+    """Return the jobs (batch element, first channel, end channel) and the number of threads to share them."""
+    batch, _, channels = u.shape
+    threads = torch.get_num_threads()
+    # Fewer channels a block than `_BLOCK` where that many would leave threads without work.
+    size = max(16, min(_BLOCK, -(-channels // -(-threads // batch))))
+    jobs = [(item, first, min(first + size, channels)) for item in range(batch) for first in range(0, channels, size)]
+    return jobs, min(threads, len(jobs))
+
+
+def _for_each_block(run, jobs, threads: int) -> None:
+    numbered = [(number, *job) for number, job in enumerate(jobs)]
+    if threads == 1:
+        for job in numbered:
+            run(*job)
+    else:
+        list(_pool(threads).map(lambda job: run(*job), numbered))
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="nnmamba-scan")
