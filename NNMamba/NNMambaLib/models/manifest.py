@@ -1,0 +1,298 @@
+"""The manifest of a model package (``model.json``), as typed values.
+
+Lengths and orders are those of the file: sizes and spacings along (x, y, z), in voxels and mm. Orientation letters name
+the direction of rising index, so ``RAS`` has x to the patient's right.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from NNMambaLib.errors import ModelError
+from NNMambaLib.networks.encoder import SIZE_DIVISOR
+from NNMambaLib.networks.variants import NetworkDescription
+
+SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
+TASKS = ("segmentation", "landmarks", "classification")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, as DICOM has it: ``SCT``, ``389080008``, ``Gray matter``."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Terminology:
+    """What a label is: category and type of Slicer's "Segmentation category and type"; modifier such as left, right."""
+
+    category: Code
+    type: Code
+    modifier: Code | None = None
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label: its value in the label volume (output channel of the network), name and colour (0..255)."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+    terminology: Terminology | None = None
+
+
+@dataclass(frozen=True)
+class LandmarkDefinition:
+    """A landmark, in the order of the network's output channels."""
+
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class HeatmapDecoding:
+    """How a heatmap's peak p becomes confidence 1 / (1 + exp(-(slope p + intercept))); below `threshold`: not found."""
+
+    slope: float
+    intercept: float
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Target:
+    """One question that a classifier answers.
+
+    Attributes:
+        classes: their names. Two classes may share one logit, the second's (`binary`).
+        temperature: the logits are divided by it (calibration).
+        threshold: least probability of the second class to be predicted, where `binary`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    binary: bool = False
+    temperature: float = 1.0
+    threshold: float = 0.5
+
+    @property
+    def logits(self) -> int:
+        return 1 if self.binary else len(self.classes)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How the voxels of a channel are scaled, after resampling.
+
+    Attributes:
+        kind: ``none``; ``ct`` (clip to [low, high], subtract mean, divide by sd: given numbers); ``z-score``;
+            ``percentile`` (clip to the given percentiles, map them to 0..1); ``clip-sd`` (clip to mean +- `sds` sd,
+            map these to 0..255).
+        mask: voxels that statistics are taken over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
+    """
+
+    kind: str
+    mask: str = "all"
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+    sds: float | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """An input channel, with words that its file or node may be recognised by."""
+
+    name: str
+    normalisation: Normalisation
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputSpecification:
+    """What the network is given.
+
+    Attributes:
+        channels: in the network's order.
+        patch: voxels along (x, y, z), each divisible by 16.
+        spacing: mm along (x, y, z); or None and `shape` given: the whole volume at that many voxels.
+        orientation: of the array, such as ``RAS``.
+        axes: ``anatomical`` (oblique volumes are turned straight) or ``acquisition`` (axes are only permuted).
+        interpolation: ``linear`` or ``bspline``.
+        anti_aliasing: smooth before making an axis coarser.
+        mirror_axes: axes that test-time mirroring may flip: the model must not know left from right along them.
+    """
+
+    channels: tuple[Channel, ...]
+    patch: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None = None
+    shape: tuple[int, int, int] | None = None
+    orientation: str = "RAS"
+    axes: str = "anatomical"
+    interpolation: str = "linear"
+    anti_aliasing: bool = True
+    mirror_axes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured figure, the data it was measured on and the command that prints it."""
+
+    name: str
+    value: float
+    data: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A model package's manifest. `labels`, `landmarks` with `heatmap`, or `targets`, by task."""
+
+    name: str
+    version: str
+    title: str
+    description: str
+    task: str
+    network: NetworkDescription
+    input: InputSpecification
+    licence: str
+    intended_use: str
+    labels: tuple[Label, ...] = ()
+    landmarks: tuple[LandmarkDefinition, ...] = ()
+    heatmap: HeatmapDecoding | None = None
+    targets: tuple[Target, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str]:
+    """Return a manifest and the SHA-256 of the weights it belongs to.
+
+    Raises:
+        ModelError: if the text is not JSON, breaks the schema, or contradicts itself.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"{source} is not valid JSON ({error}): restore the original file.") from error
+    _check_schema(content, source)
+    content.pop("schema_version")
+    weights = content.pop("weights")
+    manifest = Manifest(
+        **{
+            **content,
+            "network": NetworkDescription(**content["network"]),
+            "input": _input(content["input"]),
+            "labels": tuple(_label(entry) for entry in content.get("labels", ())),
+            "landmarks": tuple(LandmarkDefinition(**entry) for entry in content.get("landmarks", ())),
+            "heatmap": HeatmapDecoding(**content["heatmap"]) if "heatmap" in content else None,
+            "targets": tuple(
+                Target(**{**entry, "classes": tuple(entry["classes"])}) for entry in content.get("targets", ())
+            ),
+            "metrics": tuple(Metric(**entry) for entry in content.get("metrics", ())),
+        }
+    )
+    check_consistency(manifest, source)
+    return manifest, weights["sha256"]
+
+
+def format_manifest(manifest: Manifest, weights_sha256: str) -> str:
+    """Return the text of ``model.json``.
+
+    Raises:
+        ModelError: if the manifest breaks the schema or contradicts itself.
+    """
+    content = {
+        "schema_version": 1,
+        **_without_empty(asdict(manifest)),
+        "weights": {"file": "weights.safetensors", "sha256": weights_sha256},
+    }
+    content = json.loads(json.dumps(content))
+    _check_schema(content, manifest.name)
+    check_consistency(manifest, manifest.name)
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def check_consistency(manifest: Manifest, source: str) -> None:
+    """Refuse a manifest whose parts contradict each other.
+
+    Raises:
+        ModelError: naming the contradiction.
+    """
+
+    def require(condition: bool, complaint: str) -> None:
+        if not condition:
+            raise ModelError(f"{source}: {complaint}; correct the manifest.")
+
+    network, given = manifest.network, manifest.input
+    require(
+        len(given.channels) == network.in_channels,
+        f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
+    )
+    require((given.spacing is None) != (given.shape is None), "exactly one of input.spacing and input.shape is needed")
+    require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
+    outputs = {
+        "segmentation": len(manifest.labels) + 1,
+        "landmarks": len(manifest.landmarks),
+        "classification": sum(target.logits for target in manifest.targets),
+    }[manifest.task]
+    require(
+        outputs == network.out_channels,
+        f"the {manifest.task} needs {outputs} outputs and the network has {network.out_channels}",
+    )
+    require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
+    values = sorted(label.value for label in manifest.labels)
+    require(values == list(range(1, len(values) + 1)), "label values must be 1, 2, 3, ... (0 is the background)")
+    for kind, names in (
+        ("label", [label.name for label in manifest.labels]),
+        ("landmark", [landmark.name for landmark in manifest.landmarks]),
+        ("channel", [channel.name for channel in given.channels]),
+    ):
+        require(len(set(names)) == len(names), f"two {kind}s have the same name")
+
+
+def _check_schema(content: Any, source: str) -> None:
+    import jsonschema
+
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(content))
+    if error is not None:
+        where = ".".join(str(part) for part in error.absolute_path) or "the manifest"
+        raise ModelError(f"{source} does not follow the schema at {where}: {error.message}; correct the manifest.")
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict:
+    return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+
+
+def _label(entry: dict) -> Label:
+    terminology = entry.get("terminology")
+    if terminology is not None:
+        terminology = Terminology(**{key: Code(**code) for key, code in terminology.items()})
+    return Label(entry["value"], entry["name"], tuple(entry["color"]), terminology)
+
+
+def _input(entry: dict) -> InputSpecification:
+    channels = tuple(
+        Channel(channel["name"], Normalisation(**channel["normalisation"]), tuple(channel.get("keywords", ())))
+        for channel in entry["channels"]
+    )
+    lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+    return InputSpecification(**{**entry, **lists, "channels": channels})
+
+
+def _without_empty(value: Any) -> Any:
+    """Drop what is None or empty, so that a file says only what applies to it."""
+    if isinstance(value, dict):
+        kept = {key: _without_empty(entry) for key, entry in value.items()}
+        return {key: entry for key, entry in kept.items() if entry is not None and entry not in ({}, [], ())}
+    if isinstance(value, (list, tuple)):
+        return [_without_empty(entry) for entry in value]
+    return value

@@ -1,0 +1,149 @@
+"""A model package: a folder or a zip file with ``model.json`` and ``weights.safetensors``."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
+from NNMambaLib.networks.variants import drop_shared_copies, expand_shared_layers
+from NNMambaLib.output import atomic_file
+
+MANIFEST_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+CARD_FILE = "card.md"
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A package whose manifest was read and found right; its weights are verified when they are loaded.
+
+    Attributes:
+        path: the folder or zip file.
+        sha256: of the weights, as the manifest states it.
+    """
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    def load(self) -> nn.Module:
+        """Return the network with its weights in float32, in evaluation mode, on the CPU.
+
+        Raises:
+            ModelError: if the weights are missing, altered, damaged, or do not fit the manifest's network.
+        """
+        content = _read(self.path, WEIGHTS_FILE)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.sha256:
+            raise ModelError(
+                f"The weights of {self.path} were altered or damaged (SHA-256 {digest[:12]}..., the manifest says "
+                f"{self.sha256[:12]}...): install the package again."
+            )
+        try:
+            state = load_safetensors(content)
+        except SafetensorError as error:
+            raise ModelError(
+                f"The weights of {self.path} cannot be read ({error}): install the package again."
+            ) from error
+        network = self.manifest.network.build()
+        state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+        try:
+            network.load_state_dict(expand_shared_layers(state))
+        except RuntimeError as error:
+            complaint = " ".join(str(error).split()[:40])
+            raise ModelError(
+                f"The weights of {self.path} do not fit its network {self.manifest.network.variant} ({complaint} ...): "
+                "install the package again."
+            ) from error
+        return network.eval()
+
+    def card(self) -> str | None:
+        """Return the model card (Markdown), or None where the package has none."""
+        return _read(self.path, CARD_FILE).decode() if CARD_FILE in _names(self.path) else None
+
+    def size(self) -> int:
+        """Return the bytes that the package takes on disk."""
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+
+def open_package(path: str | Path) -> ModelPackage:
+    """Return the package in a folder or zip file.
+
+    Raises:
+        ModelError: if there is none, or its manifest is missing or wrong.
+    """
+    path = Path(path)
+    manifest, sha256 = parse_manifest(_read(path, MANIFEST_FILE).decode("utf-8", "replace"), str(path / MANIFEST_FILE))
+    if WEIGHTS_FILE not in _names(path):
+        raise ModelError(f"The model package {path} lacks {WEIGHTS_FILE}: install the package again.")
+    return ModelPackage(path, manifest, sha256)
+
+
+def write_package(
+    folder: str | Path, manifest: Manifest, network: nn.Module, half: bool = False, card: str | None = None
+) -> ModelPackage:
+    """Write a package to a folder, which is made if need be; an existing package there is replaced.
+
+    Args:
+        half: store floating-point weights in half precision; they are computed with in float32 all the same.
+        card: the model card (Markdown).
+
+    Raises:
+        ModelError: if the manifest is wrong or the network does not fit it.
+        OutputError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    state = {
+        key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous().clone()
+        for key, value in drop_shared_copies(network.state_dict()).items()
+    }
+    expected = drop_shared_copies(manifest.network.build().state_dict())
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
+        raise ModelError(
+            f"The network is not the {manifest.network.variant} that the manifest of {manifest.name} states."
+        )
+    content = save_safetensors(state)
+    sha256 = hashlib.sha256(content).hexdigest()
+    files = {WEIGHTS_FILE: content, MANIFEST_FILE: format_manifest(manifest, sha256).encode()}
+    if card is not None:
+        files[CARD_FILE] = card.encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): choose another.") from error
+    for name, data in files.items():
+        with atomic_file(folder / name) as temporary:
+            temporary.write_bytes(data)
+    return ModelPackage(folder, manifest, sha256)
+
+
+def _names(path: Path) -> set[str]:
+    if path.is_dir():
+        return {file.name for file in path.iterdir()}
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def _read(path: Path, name: str) -> bytes:
+    if not path.exists():
+        raise ModelError(f"There is no model package at {path}: check the path.")
+    try:
+        if path.is_dir():
+            return (path / name).read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name)
+    except (FileNotFoundError, KeyError) as error:
+        raise ModelError(f"The model package {path} lacks {name}: install the package again.") from error
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ModelError(f"{path} is no model package, or a damaged one ({error}): install it again.") from error

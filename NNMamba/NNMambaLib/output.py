@@ -1,0 +1,53 @@
+"""Writing files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from NNMambaLib.errors import OutputError
+
+
+def check_writable(path: str | Path, overwrite: bool = False) -> Path:
+    """Return the path, once it is sure that a file can be made there.
+
+    Raises:
+        OutputError: if the folder is missing or not writable, or the file exists and must not be overwritten.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten (--overwrite).")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: give the name of a file.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"The folder {folder} does not exist: create it first.")
+    try:
+        descriptor, probe = tempfile.mkstemp(prefix=".nnmamba-", dir=folder)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be written to ({error.strerror}): choose another.") from error
+    os.close(descriptor)
+    os.unlink(probe)
+    return path
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Give the name of a temporary file in the same folder, which takes the path's place when the block succeeds.
+
+    Raises:
+        OutputError: if the file cannot be put in its place.
+    """
+    path = Path(path)
+    # The path's whole name stays at the end: writers choose the format by it.
+    temporary = path.with_name(f".nnmamba-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): check space and permissions.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

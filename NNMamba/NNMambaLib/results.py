@@ -1,0 +1,105 @@
+"""What the engine returns, with where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from NNMambaLib.models.manifest import Label
+from NNMambaLib.volume import Volume
+
+RESEARCH_USE = "Research use only: not for diagnosis or treatment."
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from.
+
+    Attributes:
+        model, model_version, weights_sha256, engine_version: what computed it.
+        device, scan_backend: where and how, as they were in the end.
+        options: as asked for, such as mirroring and the tiles' step.
+        started: UTC, ISO 8601.
+        seconds: by stage, and in all (``total``).
+        notices: every way in which the run departed from what was asked for: resampled channels, padding, steps down
+            to fit the memory. Empty where nothing did.
+    """
+
+    model: str
+    model_version: str
+    weights_sha256: str
+    engine_version: str
+    device: str
+    scan_backend: str
+    options: dict[str, Any]
+    started: str
+    seconds: dict[str, float]
+    notices: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """A segmentation on the input's grid.
+
+    Attributes:
+        labels: (1, z, y, x) of uint8 (uint16 above 255 labels); 0 is the background.
+        label_definitions: of the values 1, 2, ...
+        volumes_ml: by label name, in millilitres.
+        probabilities: (label with background, z, y, x) of float16 in 0..1, where asked for.
+        entropy: (1, z, y, x) of float32, of the probabilities, in 0 (certain) .. 1 (all labels alike), where asked for.
+    """
+
+    labels: Volume
+    label_definitions: tuple[Label, ...]
+    volumes_ml: dict[str, float]
+    provenance: Provenance
+    probabilities: Volume | None = None
+    entropy: Volume | None = None
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A landmark.
+
+    Attributes:
+        position: LPS in mm, or None where it was not found.
+        confidence: 0..1, by the model's calibration.
+    """
+
+    name: str
+    definition: str
+    position: tuple[float, float, float] | None
+    confidence: float
+
+    @property
+    def found(self) -> bool:
+        return self.position is not None
+
+
+@dataclass(frozen=True)
+class LandmarksResult:
+    """All landmarks of the model, found or not, in the manifest's order."""
+
+    landmarks: tuple[Landmark, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one question: calibrated probabilities of its classes, and the class predicted."""
+
+    target: str
+    probabilities: dict[str, float]
+    predicted: str
+
+
+@dataclass(frozen=True)
+class ClassificationResult:
+    """The answers to a classifier's questions."""
+
+    predictions: tuple[Prediction, ...]
+    provenance: Provenance
+    research_use: str = field(default=RESEARCH_USE)
