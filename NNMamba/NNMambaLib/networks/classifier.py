@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from NNMambaLib.networks.encoder import Encoder, MambaFactory
-from NNMambaLib.networks.mamba import Mamba
 
 
 class Classifier(Encoder):
@@ -34,7 +35,10 @@ class Classifier(Encoder):
     ):
         super().__init__(in_channels, base_width, stem_mamba=stem_mamba)
         self.pool_all_stages = pool_all_stages
-        self.mamba_seq: Mamba | None = None if sequence_mamba is None else sequence_mamba(2 * base_width)
+        self.mamba_seq = None
+        if sequence_mamba is not None:
+            # A sequence of one, because the authors' checkpoints name its weights mamba_seq.mamba.*
+            self.mamba_seq = nn.Sequential(OrderedDict(mamba=sequence_mamba(2 * base_width)))
         features = (14 if pool_all_stages else 8) * base_width
         self.mlp = nn.Sequential(
             nn.Linear(features, base_width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(base_width, out_channels)
