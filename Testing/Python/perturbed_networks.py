@@ -1,0 +1,43 @@
+"""Networks whose every weight matters, for comparing outputs.
+
+Fresh weights hide mistakes: BatchNorm is the identity, D is one, A is the same in every channel, and steps are so small
+that the state hardly reaches the output. Here a flip, the tokens' order or D changes outputs by a percent or more.
+"""
+
+import torch
+from NNMambaLib.networks.mamba import Mamba
+from NNMambaLib.networks.variants import build_network
+
+
+def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, deep_supervision=None, seed=0):
+    """Return a network of the variant in evaluation mode, its weights and statistics drawn from ``seed``."""
+    torch.manual_seed(seed)
+    network = build_network(variant, in_channels, out_channels, base_width, deep_supervision)
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm3d)]
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm3d | torch.nn.LayerNorm):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.2)
+            if isinstance(module, Mamba):
+                _enliven(module)
+
+        # Statistics of a volume, as training would leave them, keep every layer's output near one; then they are moved.
+        for norm in norms:
+            norm.momentum = 1.0
+        network.train()(torch.randn(2, in_channels, 32, 32, 32))
+        for norm in norms:
+            norm.momentum = 0.1
+            norm.running_mean.add_(torch.randn_like(norm.running_mean) * norm.running_var.sqrt(), alpha=0.2)
+            norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.5, 2))
+    return network.eval()
+
+
+def _enliven(mamba):
+    """Let the state decide much of the output and remember over a few up to hundreds of tokens."""
+    mamba.in_proj.weight.mul_(2)
+    mamba.conv1d.weight.mul_(2)
+    mamba.x_proj.weight.mul_(2)
+    mamba.dt_proj.bias.uniform_(-3, 1)
+    mamba.A_log.add_(torch.randn_like(mamba.A_log)).sub_(2)
+    mamba.D.normal_()
