@@ -1,0 +1,1 @@
+"""Recipes that make the bundled model packages: data, synthesis, optimisation, evaluation."""

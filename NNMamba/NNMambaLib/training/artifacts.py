@@ -1,0 +1,45 @@
+"""Degradations of an acquisition: bias field, thick slices, noise, gamma, cut field of view.
+
+Every function takes and returns a float32 volume (z, y, x) and draws from the generator it is given.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def add_bias_field(volume: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+    """Multiply by exp(smooth field); `strength` is the field's standard deviation at its control points."""
+    coarse = torch.as_tensor(rng.normal(0, strength, (1, 1, 4, 4, 4)).astype(np.float32))
+    field = F.interpolate(coarse, size=volume.shape, mode="trilinear", align_corners=True)[0, 0]
+    return volume * field.exp()
+
+
+def lower_resolution(volume: torch.Tensor, factor: float, axis: int) -> torch.Tensor:
+    """Average over slices `factor` voxels thick along `axis` and interpolate back to the same grid."""
+    coarse = list(volume.shape)
+    coarse[axis] = max(2, round(coarse[axis] / factor))
+    thick = F.interpolate(volume[None, None], size=tuple(coarse), mode="area")
+    return F.interpolate(thick, size=volume.shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def add_noise(volume: torch.Tensor, sd: float, rng: np.random.Generator) -> torch.Tensor:
+    """Rician noise: the magnitude of the signal plus complex Gaussian noise of standard deviation `sd`."""
+    real = volume + sd * torch.as_tensor(rng.standard_normal(volume.shape, dtype=np.float32))
+    imaginary = sd * torch.as_tensor(rng.standard_normal(volume.shape, dtype=np.float32))
+    return torch.hypot(real, imaginary)
+
+
+def change_gamma(volume: torch.Tensor, log_gamma: float) -> torch.Tensor:
+    """Raise to the power exp(log_gamma) on a 0..1 scale; negative values become 0."""
+    top = volume.max().clamp_min(1e-6)
+    return (volume.clamp_min(0) / top) ** float(np.exp(log_gamma)) * top
+
+
+def visible_box(shape: tuple[int, ...], largest_cut: float, rng: np.random.Generator) -> tuple[slice, ...]:
+    """Slices of a field of view that stops short on one random side by up to `largest_cut` of the axis."""
+    axis = int(rng.integers(len(shape)))
+    cut = int(rng.uniform(0, largest_cut) * shape[axis])
+    box = [slice(None)] * len(shape)
+    box[axis] = slice(cut, None) if rng.random() < 0.5 else slice(None, shape[axis] - cut)
+    return tuple(box)

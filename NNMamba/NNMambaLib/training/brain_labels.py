@@ -1,0 +1,125 @@
+"""Label sets of the `brain-tissues` recipe.
+
+Three vocabularies meet here. SAMSEG's 44 structures (FreeSurfer codes) describe the label maps we start from. The
+generator classes merge left with right and hold what may differ in intensity. The output labels are what the
+network predicts.
+"""
+
+from enum import IntEnum
+
+
+class GeneratorClass(IntEnum):
+    """Structures that the generator renders with one intensity distribution each."""
+
+    AIR = 0
+    SKULL = 1
+    SOFT_TISSUE = 2
+    EYE_FLUID = 3
+    CSF = 4
+    CEREBRAL_CORTEX = 5
+    CEREBRAL_WHITE_MATTER = 6
+    VENTRICLE = 7
+    CHOROID_PLEXUS = 8
+    THALAMUS = 9
+    CAUDATE = 10
+    PUTAMEN = 11
+    PALLIDUM = 12
+    HIPPOCAMPUS = 13
+    AMYGDALA = 14
+    ACCUMBENS = 15
+    VENTRAL_DIENCEPHALON = 16
+    CEREBELLAR_CORTEX = 17
+    CEREBELLAR_WHITE_MATTER = 18
+    BRAINSTEM = 19
+    OPTIC_CHIASM = 20
+    VESSEL = 21
+    WHITE_MATTER_HYPOINTENSITY = 22
+
+
+class OutputLabel(IntEnum):
+    """Labels of the `brain-tissues` model."""
+
+    BACKGROUND = 0
+    CORTICAL_GRAY_MATTER = 1
+    WHITE_MATTER = 2
+    CSF = 3
+    DEEP_GRAY_MATTER = 4
+    CEREBELLUM = 5
+    BRAINSTEM = 6
+
+
+# FreeSurfer codes of SAMSEG's atlas, left and right together.
+SAMSEG_TO_GENERATOR: dict[int, GeneratorClass] = {
+    0: GeneratorClass.AIR,
+    165: GeneratorClass.SKULL,
+    258: GeneratorClass.SOFT_TISSUE,
+    259: GeneratorClass.EYE_FLUID,
+    24: GeneratorClass.CSF,
+    3: GeneratorClass.CEREBRAL_CORTEX,
+    42: GeneratorClass.CEREBRAL_CORTEX,
+    2: GeneratorClass.CEREBRAL_WHITE_MATTER,
+    41: GeneratorClass.CEREBRAL_WHITE_MATTER,
+    4: GeneratorClass.VENTRICLE,
+    43: GeneratorClass.VENTRICLE,
+    5: GeneratorClass.VENTRICLE,
+    44: GeneratorClass.VENTRICLE,
+    14: GeneratorClass.VENTRICLE,
+    15: GeneratorClass.VENTRICLE,
+    72: GeneratorClass.VENTRICLE,
+    31: GeneratorClass.CHOROID_PLEXUS,
+    63: GeneratorClass.CHOROID_PLEXUS,
+    10: GeneratorClass.THALAMUS,
+    49: GeneratorClass.THALAMUS,
+    11: GeneratorClass.CAUDATE,
+    50: GeneratorClass.CAUDATE,
+    12: GeneratorClass.PUTAMEN,
+    51: GeneratorClass.PUTAMEN,
+    13: GeneratorClass.PALLIDUM,
+    52: GeneratorClass.PALLIDUM,
+    17: GeneratorClass.HIPPOCAMPUS,
+    53: GeneratorClass.HIPPOCAMPUS,
+    18: GeneratorClass.AMYGDALA,
+    54: GeneratorClass.AMYGDALA,
+    26: GeneratorClass.ACCUMBENS,
+    58: GeneratorClass.ACCUMBENS,
+    28: GeneratorClass.VENTRAL_DIENCEPHALON,
+    60: GeneratorClass.VENTRAL_DIENCEPHALON,
+    8: GeneratorClass.CEREBELLAR_CORTEX,
+    47: GeneratorClass.CEREBELLAR_CORTEX,
+    7: GeneratorClass.CEREBELLAR_WHITE_MATTER,
+    46: GeneratorClass.CEREBELLAR_WHITE_MATTER,
+    16: GeneratorClass.BRAINSTEM,
+    85: GeneratorClass.OPTIC_CHIASM,
+    30: GeneratorClass.VESSEL,
+    62: GeneratorClass.VESSEL,
+    77: GeneratorClass.WHITE_MATTER_HYPOINTENSITY,
+    80: GeneratorClass.WHITE_MATTER_HYPOINTENSITY,
+}
+
+GENERATOR_TO_OUTPUT: dict[GeneratorClass, OutputLabel] = {
+    GeneratorClass.AIR: OutputLabel.BACKGROUND,
+    GeneratorClass.SKULL: OutputLabel.BACKGROUND,
+    GeneratorClass.SOFT_TISSUE: OutputLabel.BACKGROUND,
+    GeneratorClass.EYE_FLUID: OutputLabel.BACKGROUND,
+    GeneratorClass.CSF: OutputLabel.CSF,
+    GeneratorClass.CEREBRAL_CORTEX: OutputLabel.CORTICAL_GRAY_MATTER,
+    GeneratorClass.CEREBRAL_WHITE_MATTER: OutputLabel.WHITE_MATTER,
+    GeneratorClass.VENTRICLE: OutputLabel.CSF,
+    GeneratorClass.CHOROID_PLEXUS: OutputLabel.CSF,
+    GeneratorClass.THALAMUS: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.CAUDATE: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.PUTAMEN: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.PALLIDUM: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.HIPPOCAMPUS: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.AMYGDALA: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.ACCUMBENS: OutputLabel.DEEP_GRAY_MATTER,
+    # FreeSurfer counts the ventral diencephalon among the subcortical structures; so do we.
+    GeneratorClass.VENTRAL_DIENCEPHALON: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.CEREBELLAR_CORTEX: OutputLabel.CEREBELLUM,
+    GeneratorClass.CEREBELLAR_WHITE_MATTER: OutputLabel.CEREBELLUM,
+    GeneratorClass.BRAINSTEM: OutputLabel.BRAINSTEM,
+    GeneratorClass.OPTIC_CHIASM: OutputLabel.WHITE_MATTER,
+    # SAMSEG's "vessel" marks the perivascular spaces below the putamen.
+    GeneratorClass.VESSEL: OutputLabel.DEEP_GRAY_MATTER,
+    GeneratorClass.WHITE_MATTER_HYPOINTENSITY: OutputLabel.WHITE_MATTER,
+}

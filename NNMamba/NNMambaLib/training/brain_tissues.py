@@ -1,0 +1,59 @@
+"""The `brain-tissues` recipe.
+
+    python -m NNMambaLib.training.brain_tissues --heads DIR --checkpoint FILE [--steps N]
+
+trains on the head models that `label_maps` wrote; started again with the same checkpoint, it carries on.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from NNMambaLib.training.brain_labels import OutputLabel
+from NNMambaLib.training.dataset import SyntheticHeads
+from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.segmentation import Progress, SegmentationTrainer, TrainingSettings
+from NNMambaLib.training.synthesis import SynthesisSettings
+
+# Acquired volumes teach what a scanner shows; the atlas draws teach how heads differ.
+HEAD_WEIGHTS = {"ch2": 0.35, "09c": 0.25}
+ATLAS_WEIGHT = 0.4
+TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-template")
+DATA_SEED = 2026
+
+
+def load_heads(folder: Path) -> list[tuple[HeadModel, float]]:
+    """Head models of `folder` with their weights. Raises FileNotFoundError when an acquired head is missing."""
+    acquired = [(HeadModel.load(folder / f"{name}.npz"), weight) for name, weight in HEAD_WEIGHTS.items()]
+    draws = sorted(folder.glob("atlas-*.npz"))
+    return acquired + [(HeadModel.load(path), ATLAS_WEIGHT / len(draws)) for path in draws]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=TrainingSettings.steps)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+
+    torch.set_num_threads(options.threads)
+    heads = load_heads(options.heads)
+    if options.checkpoint.exists():
+        trainer = SegmentationTrainer.resume(options.checkpoint)
+    else:
+        trainer = SegmentationTrainer(TrainingSettings(out_channels=len(OutputLabel), steps=options.steps))
+
+    def make_dataset(first: int, length: int) -> SyntheticHeads:
+        return SyntheticHeads(heads, SynthesisSettings(), DATA_SEED, length, first)
+
+    def report(progress: Progress) -> None:
+        print(f"step {progress.step}/{trainer.settings.steps}  loss {progress.loss:.4f}", flush=True)
+
+    trainer.run(make_dataset, options.checkpoint, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""HeadModel: what the generator knows of one head."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+TEXTURES_PER_CLASS = 3
+_CHANNEL_PREFIX = "intensity_"
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """Label map of one head at 1 mm, with the volumes acquired of it, if any.
+
+    Arrays have axes (z, y, x), index increasing towards Superior, Anterior and Right.
+
+    classes: uint8, GeneratorClass of every voxel.
+    textures: uint8 below TEXTURES_PER_CLASS; divides skull, soft tissue and surroundings by brightness, 0 elsewhere.
+    intensities: contrast name ("T1w", ...) -> float16 array, 0 to 1.
+    person: who the anatomy belongs to; splits between training and evaluation go by it.
+    """
+
+    name: str
+    person: str
+    classes: np.ndarray
+    textures: np.ndarray
+    intensities: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write to an .npz file."""
+        channels = {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
+        np.savez_compressed(
+            path, name=self.name, person=self.person, classes=self.classes, textures=self.textures, **channels
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "HeadModel":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as content:
+            channels = {
+                key.removeprefix(_CHANNEL_PREFIX): content[key]
+                for key in content.files
+                if key.startswith(_CHANNEL_PREFIX)
+            }
+            return cls(str(content["name"]), str(content["person"]), content["classes"], content["textures"], channels)

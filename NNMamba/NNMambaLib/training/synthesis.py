@@ -1,0 +1,140 @@
+"""Synthetic head volumes with exact labels, after SynthSeg (Billot et al., Medical Image Analysis 2023).
+
+A head model is deformed, given an intensity (a random or T1-like Gaussian mixture, or an acquired volume), and
+degraded as scanners do. The same seed gives the same sample.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from NNMambaLib.training import artifacts
+from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, GeneratorClass
+from NNMambaLib.training.contrast import random_means, render, t1_like_means
+from NNMambaLib.training.deformation import DeformationSettings, sampling_positions
+from NNMambaLib.training.head_model import HeadModel
+
+NORMALIZATION_PERCENTILES = (0.5, 99.5)
+_TO_OUTPUT = torch.tensor([GENERATOR_TO_OUTPUT[c] for c in GeneratorClass], dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """What the generator may draw. Probabilities are per sample; lengths in mm."""
+
+    shape: tuple[int, int, int] = (96, 112, 96)
+    spacing: float = 2.0
+    deformation: DeformationSettings = field(default_factory=DeformationSettings)
+    acquired_probability: float = 0.55
+    t1_like_probability: float = 0.7
+    t1_like_jitter: float = 0.05
+    spread: tuple[float, float] = (0.02, 0.10)
+    blur: tuple[float, float] = (0.5, 1.1)
+    bias_field: tuple[float, float] = (0.0, 0.35)
+    log_gamma: float = 0.25
+    noise: tuple[float, float] = (0.0, 0.06)
+    thick_slice_probability: float = 0.5
+    slice_thickness: tuple[float, float] = (2.0, 7.0)
+    neck_probability: float = 0.6
+    cut_probability: float = 0.25
+    largest_cut: float = 0.3
+    skull_strip_probability: float = 0.06
+
+
+@dataclass(frozen=True)
+class Sample:
+    """intensity: float32 (z, y, x), normalized as the model expects. labels: uint8 (z, y, x), OutputLabel."""
+
+    intensity: torch.Tensor
+    labels: torch.Tensor
+
+
+def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> Sample:
+    """One training sample from a head model; everything random comes from `rng`."""
+    intensity = torch.as_tensor(_native_intensity(head, settings, rng))
+    classes = torch.as_tensor(head.classes)
+    if rng.random() < settings.skull_strip_probability:
+        intensity = intensity * (classes > GeneratorClass.EYE_FLUID)
+    intensity = _blur(intensity, rng.uniform(*settings.blur))
+
+    positions = sampling_positions(settings.shape, settings.spacing, settings.deformation, rng)
+    index = positions + torch.as_tensor(_brain_center(head.classes), dtype=torch.float32)
+    inside_labels = _sample(classes.float(), index, "nearest").to(torch.int64)
+    if rng.random() < settings.neck_probability:
+        # Templates end at the skull base; repeating their lowest slice stands in for the neck.
+        index[..., 0].clamp_min_(0)
+    intensity = _sample(intensity, index, "bilinear")
+    labels = _TO_OUTPUT[inside_labels]
+
+    intensity = _degrade(intensity, settings, rng)
+    if rng.random() < settings.cut_probability:
+        box = artifacts.visible_box(settings.shape, settings.largest_cut, rng)
+        visible = torch.zeros(settings.shape, dtype=torch.bool)
+        visible[box] = True
+        intensity, labels = intensity * visible, labels * visible
+    return Sample(normalize(intensity), labels)
+
+
+def normalize(volume: torch.Tensor) -> torch.Tensor:
+    """Clip to NORMALIZATION_PERCENTILES and map them to 0..1; float32, any shape.
+
+    Air becomes 0, which is also what inference pads small volumes with.
+    """
+    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
+    return (volume.clamp(low, high) - low) / max(high - low, 1e-8)
+
+
+def _native_intensity(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> np.ndarray:
+    if head.intensities and rng.random() < settings.acquired_probability:
+        contrast = sorted(head.intensities)[int(rng.integers(len(head.intensities)))]
+        return head.intensities[contrast].astype(np.float32)
+    if rng.random() < settings.t1_like_probability:
+        means = t1_like_means(settings.t1_like_jitter, rng)
+    else:
+        means = random_means(rng)
+    return render(head, means, rng.uniform(*settings.spread), rng)
+
+
+def _degrade(intensity: torch.Tensor, settings: SynthesisSettings, rng: np.random.Generator) -> torch.Tensor:
+    intensity = artifacts.change_gamma(intensity, rng.normal(0, settings.log_gamma))
+    intensity = artifacts.add_bias_field(intensity, rng.uniform(*settings.bias_field), rng)
+    thick = rng.random() < settings.thick_slice_probability
+    noisy = artifacts.add_noise(intensity, rng.uniform(*settings.noise), rng)
+    if not thick:
+        return noisy
+    thickness = rng.uniform(*settings.slice_thickness) / settings.spacing
+    return artifacts.lower_resolution(noisy, thickness, int(rng.integers(3)))
+
+
+def _brain_center(classes: np.ndarray) -> np.ndarray:
+    """Center of the brain's bounding box, voxel index (z, y, x)."""
+    brain = classes >= GeneratorClass.CEREBRAL_CORTEX
+    center = []
+    for axis in range(3):
+        occupied = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
+        center.append((occupied[0] + occupied[-1]) / 2)
+    return np.array(center)
+
+
+def _blur(volume: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian filter, `sigma` in voxels, five taps an axis."""
+    taps = torch.exp(-0.5 * (torch.arange(-2, 3) / sigma) ** 2)
+    taps /= taps.sum()
+    blurred = volume[None, None]
+    for axis in range(3):
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = 5
+        padding = [0, 0, 0]
+        padding[axis] = 2
+        blurred = F.conv3d(blurred, taps.reshape(shape), padding=tuple(padding))
+    return blurred[0, 0]
+
+
+def _sample(volume: torch.Tensor, index: torch.Tensor, mode: str) -> torch.Tensor:
+    """Values at fractional voxel indices (z, y, x, 3); zero outside the volume."""
+    size = torch.tensor(volume.shape, dtype=torch.float32)
+    # grid_sample wants components in the order x, y, z and the range -1..1.
+    grid = (2 * index / (size - 1) - 1).flip(-1)
+    return F.grid_sample(volume[None, None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0, 0]

@@ -1,0 +1,100 @@
+"""The training loop: it learns, resumes where it stopped, and averages weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from NNMambaLib.networks.mamba import Mamba
+from NNMambaLib.training.losses import dice_cross_entropy, soft_dice_loss
+from NNMambaLib.training.segmentation import (
+    SegmentationTrainer,
+    TrainingSettings,
+    learning_rate,
+    recalibrate_batch_norm,
+)
+from torch.utils.data import DataLoader, Dataset
+
+SETTINGS = TrainingSettings(
+    out_channels=2, base_width=2, steps=4, warm_up_steps=1, checkpoint_every=2, learning_rate=1e-2, workers=0
+)
+
+
+@pytest.fixture(autouse=True)
+def _without_compilation(monkeypatch):
+    """Compiling the numba kernels takes longer than all the training here."""
+    monkeypatch.setattr(Mamba, "scan_backend", property(lambda self: "torch", lambda self, value: None), raising=False)
+
+
+class Cubes(Dataset):
+    """A bright cube at a place that the sample's number decides; its label is the cube."""
+
+    def __init__(self, first: int, length: int):
+        self._first, self._length = first, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if index >= self._length:
+            raise IndexError(index)
+        labels = torch.zeros(32, 32, 32, dtype=torch.int64)
+        corner = (self._first + index) % 16
+        labels[corner : corner + 16, 8:24, 8:24] = 1
+        return labels.float()[None] + 0.01, labels
+
+
+def test_loss_is_smallest_for_the_right_answer():
+    labels = torch.randint(0, 3, (1, 8, 8, 8), generator=torch.Generator().manual_seed(0))
+    right = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float() * 20
+    assert soft_dice_loss(right, labels) < 0.01
+    assert dice_cross_entropy(right.roll(1, 1), labels) > 1
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    settings = TrainingSettings(steps=100, warm_up_steps=10, learning_rate=1.0)
+    rates = [learning_rate(step, settings) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[100] == pytest.approx(0.0)
+
+
+def test_training_lowers_the_loss(tmp_path):
+    reports = []
+    trainer = SegmentationTrainer(replace(SETTINGS, steps=16))
+    trainer.run(Cubes, tmp_path / "checkpoint.pt", reports.append)
+    assert [report.step for report in reports] == list(range(2, 17, 2))
+    assert reports[-1].loss < 0.8 * reports[0].loss
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = SegmentationTrainer(SETTINGS)
+    whole.run(Cubes, tmp_path / "whole.pt", lambda progress: None)
+
+    def stop_at_two(progress):
+        if progress.step == 2:
+            raise KeyboardInterrupt
+
+    interrupted = SegmentationTrainer(SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(Cubes, tmp_path / "parts.pt", stop_at_two)
+    resumed = SegmentationTrainer.resume(tmp_path / "parts.pt")
+    assert resumed.step == 2
+    resumed.run(Cubes, tmp_path / "parts.pt", lambda progress: None)
+    for name, value in whole.averaged.state_dict().items():
+        assert torch.allclose(value, resumed.averaged.state_dict()[name], atol=1e-5), name
+
+
+def test_shared_layers_stay_shared_in_the_averaged_network(tmp_path):
+    trainer = SegmentationTrainer(SETTINGS)
+    trainer.run(Cubes, tmp_path / "checkpoint.pt", lambda progress: None)
+    stage = trainer.averaged.layer1
+    assert stage[1].mamba_layer is stage[2].mamba_layer
+
+
+def test_recalibration_takes_the_statistics_of_the_data():
+    trainer = SegmentationTrainer(SETTINGS)
+    recalibrate_batch_norm(trainer.network, DataLoader(Cubes(0, 3)))
+    norm = trainer.network.in_conv.conv[1]
+    assert norm.num_batches_tracked == 3
+    assert norm.momentum is not None
+    assert not trainer.network.training

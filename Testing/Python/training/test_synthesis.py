@@ -1,0 +1,151 @@
+"""The generator: reproducible samples whose labels belong to their intensities."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from NNMambaLib.training import artifacts
+from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, SAMSEG_TO_GENERATOR, GeneratorClass, OutputLabel
+from NNMambaLib.training.contrast import T1_LIKE_MEANS, random_means, render, t1_like_means
+from NNMambaLib.training.dataset import SyntheticHeads
+from NNMambaLib.training.deformation import DeformationSettings, sampling_positions
+from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.synthesis import SynthesisSettings, normalize, synthesize
+
+STILL = DeformationSettings(0.0, (1.0, 1.0), 0.0, 0.0, (0.0, 0.0, 0.0), 0.0, mirror_probability=0.0)
+CLEAN = SynthesisSettings(
+    shape=(16, 32, 16),
+    deformation=STILL,
+    acquired_probability=1.0,
+    blur=(0.3, 0.3),
+    bias_field=(0.0, 0.0),
+    log_gamma=0.0,
+    noise=(0.0, 0.0),
+    thick_slice_probability=0.0,
+    neck_probability=0.0,
+    cut_probability=0.0,
+    skull_strip_probability=0.0,
+)
+
+
+@pytest.fixture
+def head() -> HeadModel:
+    """A box of white matter with a cortex around it, brighter towards the right."""
+    classes = np.zeros((32, 64, 32), dtype=np.uint8)
+    classes[4:28, 8:56, 4:28] = GeneratorClass.CEREBRAL_CORTEX
+    classes[10:22, 16:48, 10:22] = GeneratorClass.CEREBRAL_WHITE_MATTER
+    intensity = ((classes > 0) * np.linspace(0.3, 0.9, 32, dtype=np.float32)).astype(np.float16)
+    return HeadModel("box", "nobody", classes, np.zeros_like(classes), {"T1w": intensity})
+
+
+def test_every_structure_has_a_class_a_label_and_a_mean():
+    assert set(GENERATOR_TO_OUTPUT) == set(GeneratorClass) == set(T1_LIKE_MEANS)
+    assert set(SAMSEG_TO_GENERATOR.values()) == set(GeneratorClass)
+    assert set(GENERATOR_TO_OUTPUT.values()) == set(OutputLabel)
+
+
+def test_same_seed_gives_the_same_sample_and_another_seed_another(head):
+    settings = replace(SynthesisSettings(), shape=(16, 32, 16))
+    first, again, other = (synthesize(head, settings, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first.intensity, again.intensity)
+    assert torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.intensity, other.intensity)
+
+
+def test_without_deformation_the_sample_is_the_head_at_the_samples_spacing(head):
+    sample = synthesize(head, CLEAN, np.random.default_rng(0))
+    volume = sample.labels.numpy()
+    assert volume.dtype == np.uint8
+    assert volume[8, 16, 8] == OutputLabel.WHITE_MATTER
+    assert volume[3, 16, 8] == OutputLabel.CORTICAL_GRAY_MATTER
+    assert volume[0, 0, 0] == OutputLabel.BACKGROUND
+    assert np.count_nonzero(volume) * 8 == np.count_nonzero(head.classes)
+    row = sample.intensity[8, 16, 3:13]
+    assert torch.all(row.diff() > 0), "the last axis must stay the last axis, in its direction"
+
+
+def test_mirroring_flips_intensity_and_labels_together(head):
+    lopsided = head.classes.copy()
+    lopsided[..., 22:28] = GeneratorClass.CSF
+    mirrored = replace(CLEAN, deformation=replace(STILL, mirror_probability=1.0))
+    lopsided_head = replace(head, classes=lopsided)
+    plain, flipped = (synthesize(lopsided_head, s, np.random.default_rng(0)) for s in (CLEAN, mirrored))
+    assert torch.equal(flipped.labels, plain.labels.flip(2))
+    assert torch.allclose(flipped.intensity, plain.intensity.flip(2), atol=1e-4)
+
+
+def test_a_cut_field_of_view_is_empty_in_both(head):
+    settings = replace(CLEAN, cut_probability=1.0, largest_cut=0.9)
+    for seed in range(5):
+        sample = synthesize(head, settings, np.random.default_rng(seed))
+        assert torch.all(sample.labels[sample.intensity <= 0] == OutputLabel.BACKGROUND)
+
+
+def test_normalized_volume_spans_zero_to_one_and_air_is_zero(head):
+    sample = synthesize(head, CLEAN, np.random.default_rng(0))
+    assert sample.intensity.min() == 0
+    assert sample.intensity.max() == 1
+    assert sample.intensity[0, 0, 0] == 0
+    assert torch.all(normalize(torch.ones(4, 4, 4)) == 0)
+
+
+def test_larger_scale_shows_a_larger_head():
+    def reach(scale: float) -> float:
+        settings = replace(STILL, scale=(scale, scale))
+        return sampling_positions((8, 8, 8), 2.0, settings, np.random.default_rng(0)).abs().max().item()
+
+    assert reach(1.25) == pytest.approx(reach(1.0) / 1.25)
+
+
+def test_elastic_displacement_has_the_asked_for_size():
+    settings = replace(STILL, elastic=3.0)
+    still = sampling_positions((24, 24, 24), 2.0, STILL, np.random.default_rng(3))
+    moved = sampling_positions((24, 24, 24), 2.0, settings, np.random.default_rng(3))
+    assert 0.1 < (moved - still).std() < 4.0
+
+
+def test_rendered_mean_follows_the_class(head):
+    rng = np.random.default_rng(0)
+    means = t1_like_means(0.0, rng)
+    volume = render(head, means, 0.02, rng)
+    white = volume[head.classes == GeneratorClass.CEREBRAL_WHITE_MATTER].mean()
+    assert white == pytest.approx(T1_LIKE_MEANS[GeneratorClass.CEREBRAL_WHITE_MATTER], abs=0.01)
+    assert volume[head.classes == GeneratorClass.AIR].mean() < 0.05
+
+
+def test_random_contrast_differs_between_draws():
+    assert not np.allclose(random_means(np.random.default_rng(0)), random_means(np.random.default_rng(1)))
+
+
+def test_artifacts_keep_the_shape_and_do_what_they_say():
+    rng = np.random.default_rng(0)
+    volume = torch.rand(12, 16, 20)
+    assert torch.allclose(artifacts.add_bias_field(volume, 0.0, rng), volume)
+    assert torch.allclose(artifacts.change_gamma(volume, 0.0), volume, atol=1e-6)
+    thick = artifacts.lower_resolution(volume, 4.0, 2)
+    assert thick.shape == volume.shape
+    assert thick.diff(dim=2).abs().mean() < volume.diff(dim=2).abs().mean()
+    assert artifacts.add_noise(volume, 0.1, rng).min() >= 0
+
+
+def test_dataset_items_depend_on_their_number_alone(head):
+    settings = replace(SynthesisSettings(), shape=(16, 32, 16))
+    whole = SyntheticHeads([(head, 1.0)], settings, seed=5, length=4)
+    rest = SyntheticHeads([(head, 1.0)], settings, seed=5, length=2, first=2)
+    intensity, labels = rest[1]
+    assert torch.equal(whole[3][0], intensity)
+    assert intensity.shape == (1, 16, 32, 16)
+    assert labels.dtype == torch.int64
+    with pytest.raises(IndexError):
+        rest[2]
+    with pytest.raises(ValueError, match="head model"):
+        SyntheticHeads([], settings, seed=0, length=1)
+
+
+def test_head_model_survives_a_file(head, tmp_path):
+    head.save(tmp_path / "box.npz")
+    loaded = HeadModel.load(tmp_path / "box.npz")
+    assert (loaded.name, loaded.person) == ("box", "nobody")
+    assert np.array_equal(loaded.classes, head.classes)
+    assert np.array_equal(loaded.intensities["T1w"], head.intensities["T1w"])
