@@ -1,0 +1,71 @@
+"""The command ``nnmamba``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from NNMambaLib import __version__
+from NNMambaLib.commands import classify, demo, info, landmarks, models, random_model, segment
+from NNMambaLib.commands.report import write_json
+from NNMambaLib.errors import NNMambaError
+from NNMambaLib.output import check_writable
+
+_COMMANDS = (segment, landmarks, classify, models, info, demo, random_model)
+_SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 only where it succeeded."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.json is not None:
+            check_writable(arguments.json, overwrite=True)
+        report = {"command": arguments.command, "success": True, **arguments.run(arguments)}
+        code = _SUCCESS
+    except NNMambaError as error:
+        report, code = _failure(arguments, str(error)), _FAILURE
+    except KeyboardInterrupt:
+        report, code = _failure(arguments, "Interrupted; nothing was written."), _INTERRUPTED
+    if arguments.json is not None:
+        try:
+            write_json(report, arguments.json)
+        except NNMambaError as error:
+            print(f"nnmamba: {error}", file=sys.stderr)
+            return _FAILURE
+    return code
+
+
+def _failure(arguments: argparse.Namespace, message: str) -> dict:
+    print(f"nnmamba: {message}", file=sys.stderr)
+    return {"command": arguments.command, "success": False, "error": message}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nnmamba",
+        description="nnMamba for 3D medical volumes: segmentation, landmarks, classification. Research use only.",
+    )
+    parser.add_argument("--version", action="version", version=f"nnmamba {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    for name, subparser in commands.choices.items():
+        for leaf in _leaves(subparser):
+            leaf.add_argument("--json", metavar="FILE", help=f"write a machine-readable report of {name}")
+    return parser
+
+
+def _leaves(parser: argparse.ArgumentParser):
+    """Yield the parsers that have no commands of their own below them."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield parser
+    for action in below:
+        for child in action.choices.values():
+            yield from _leaves(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What the commands print: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from NNMambaLib.monitor import Progress
+
+# Seconds between plain progress lines.
+_PAUSE = 5.0
+
+
+@contextmanager
+def progress_display() -> Iterator[Callable[[Progress], None]]:
+    """Give a function that shows a job's progress on standard error, and clear up after it."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[left]}")
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                tasks[progress.stage] = bars.add_task(progress.stage, left="")
+            bars.update(
+                tasks[progress.stage], completed=progress.done, total=progress.total, left=_left(progress), visible=True
+            )
+
+        yield show
+
+
+def print_notices(notices) -> None:
+    """Print on standard error how a run departed from what was asked for."""
+    for notice in notices:
+        print(f"Note: {notice}.", file=sys.stderr)
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print rows in columns as wide as their longest entry."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        print("  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip())
+
+
+def format_bytes(count: float) -> str:
+    """Return a count of bytes in the largest unit that leaves at least 1."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def _plain_lines() -> Callable[[Progress], None]:
+    stage, printed = None, 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal stage, printed
+        now = time.monotonic()
+        if progress.stage == stage and (now - printed < _PAUSE or progress.done == progress.total):
+            return
+        steps = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
+        print(f"{progress.stage}{steps} {_left(progress)}".rstrip(), file=sys.stderr, flush=True)
+        stage, printed = progress.stage, now
+
+    return show
+
+
+def _left(progress: Progress) -> str:
+    return "" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left"

@@ -1,0 +1,73 @@
+"""``nnmamba models``: what is installed, what it says of itself, and whether it is sound."""
+
+from __future__ import annotations
+
+import argparse
+
+from NNMambaLib.commands.console import format_bytes, print_table
+
+
+def add_parser(commands) -> None:
+    parser = commands.add_parser("models", help="list, describe and verify model packages")
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="the installed models")
+    listing.set_defaults(run=list_models)
+    info = actions.add_parser("info", help="a model's manifest and card")
+    info.add_argument("model", metavar="NAME", help="name of an installed model, or path of a package")
+    info.set_defaults(run=show_model)
+    verify = actions.add_parser("verify", help="check a package's manifest, digest and weights")
+    verify.add_argument("model", metavar="PATH", help="path of a package, or name of an installed model")
+    verify.set_defaults(run=verify_model)
+
+
+def list_models(arguments: argparse.Namespace) -> dict:
+    from NNMambaLib.models.catalogue import find_package, installed_packages
+
+    packages = [find_package(path) for path in installed_packages().values()]
+    rows = [
+        [p.manifest.name, p.manifest.version, p.manifest.task, format_bytes(p.size()), p.manifest.licence, str(p.path)]
+        for p in packages
+    ]
+    print_table(["name", "version", "task", "size", "licence", "folder"], rows)
+    return {"models": [{"name": row[0], "version": row[1], "task": row[2], "path": row[5]} for row in rows]}
+
+
+def show_model(arguments: argparse.Namespace) -> dict:
+    from NNMambaLib.models.catalogue import find_package
+
+    package = find_package(arguments.model)
+    manifest = package.manifest
+    given = manifest.input
+    size = f"{given.spacing} mm" if given.spacing else f"the whole volume at {given.shape} voxels"
+    print(f"{manifest.title} ({manifest.name} {manifest.version}, {manifest.task})\n{manifest.description}\n")
+    rows = [
+        ["network", f"{manifest.network.variant}, width {manifest.network.base_width}"],
+        ["channels", ", ".join(channel.name for channel in given.channels)],
+        ["works at", f"{size}, orientation {given.orientation}, patch {given.patch}"],
+        ["licence", manifest.licence],
+        ["intended use", manifest.intended_use],
+        ["weights", f"SHA-256 {package.sha256}, {format_bytes(package.size())} at {package.path}"],
+    ]
+    names = {
+        "labels": [label.name for label in manifest.labels],
+        "landmarks": [landmark.name for landmark in manifest.landmarks],
+        "targets": [f"{target.name} ({', '.join(target.classes)})" for target in manifest.targets],
+    }
+    rows += [[kind, ", ".join(entries)] for kind, entries in names.items() if entries]
+    print_table(["", ""], rows)
+    for metric in manifest.metrics:
+        print(f"{metric.name}: {metric.value:.3f} on {metric.data} (printed by: {metric.command})")
+    card = package.card()
+    if card is not None:
+        print(f"\n{card}")
+    return {"name": manifest.name, "version": manifest.version, "task": manifest.task, "sha256": package.sha256}
+
+
+def verify_model(arguments: argparse.Namespace) -> dict:
+    from NNMambaLib.models.catalogue import find_package
+
+    package = find_package(arguments.model)
+    network = package.load()
+    count = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{package.manifest.name} {package.manifest.version} is sound: manifest, SHA-256 and {count:,} parameters fit.")
+    return {"name": package.manifest.name, "sha256": package.sha256, "parameters": count}

@@ -1,0 +1,1 @@
+"""From a volume to a result: preprocessing, sliding window, and one file a task."""

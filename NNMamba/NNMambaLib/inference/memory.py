@@ -1,0 +1,167 @@
+"""What a job will need of memory, and what to do when there is less."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from NNMambaLib.errors import MemoryPlanError
+from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.networks.encoder import SIZE_DIVISOR
+from NNMambaLib.networks.variants import NetworkDescription
+
+_FLOAT, _HALF = 4, 2
+_SMALLEST_PATCH = 2 * SIZE_DIVISOR
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes: on the host, without the volume that the caller holds; of these or beside them, by the network's tile.
+
+    `network` is on the device; where that is the CPU it comes out of the host's memory too.
+    """
+
+    host: int
+    network: int
+
+    def on_host(self, device: torch.device) -> int:
+        return self.host + (self.network if device.type == "cpu" else 0)
+
+
+NeedOfPatch = Callable[[tuple[int, int, int]], MemoryNeed]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way of running a job: device, patch (z, y, x), what it needs, and how it departs from what was asked for."""
+
+    device: torch.device
+    patch: tuple[int, int, int]
+    need: MemoryNeed
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobSizes:
+    """What a job's memory depends on: the network, voxels of the input and of the model's grid, (z, y, x)."""
+
+    network: NetworkDescription
+    source: tuple[int, int, int]
+    grid: tuple[int, int, int]
+    resampled: bool
+
+    @property
+    def prepared_bytes(self) -> int:
+        return math.prod(self.grid) * self.network.in_channels * _FLOAT
+
+
+def network_bytes(network: NetworkDescription, patch: tuple[int, int, int], classifier: bool = False) -> int:
+    """Return the peak bytes of one forward pass on a patch.
+
+    Fitted from above to measured peaks of all variants (widths 8 and 32, 2 to 16 outputs, patches of 96 to 128).
+    """
+    width, outputs = network.base_width, network.out_channels
+    floats = 2 * width + 8 if classifier else 4 * width + 3 * outputs
+    return math.prod(patch) * floats * _FLOAT
+
+
+def dense_need(sizes: JobSizes, patch: tuple[int, int, int], half_volumes: int, kept_bytes: int) -> MemoryNeed:
+    """Return what a sliding window needs, its result included.
+
+    Args:
+        half_volumes: volumes on the input's grid, of 2 bytes a voxel, that are returned beside the labels.
+        kept_bytes: bytes a voxel of the model's grid that are kept until the end.
+    """
+    source, grid = math.prod(sizes.source), math.prod(sizes.grid)
+    slab = math.prod(Tiling.plan(sizes.grid, patch).slab_shape) * sizes.network.out_channels * _FLOAT
+    resampling = 3 * _FLOAT * source if sizes.resampled else 0
+    result = source * (1 + half_volumes * _HALF) + resampling
+    host = sizes.prepared_bytes + slab + grid * kept_bytes + result
+    return MemoryNeed(host, network_bytes(sizes.network, patch))
+
+
+def classifier_need(sizes: JobSizes, patch: tuple[int, int, int]) -> MemoryNeed:
+    """Return what a classifier needs."""
+    return MemoryNeed(sizes.prepared_bytes, network_bytes(sizes.network, patch, classifier=True))
+
+
+def attempts(
+    devices: list[torch.device],
+    patch: tuple[int, int, int],
+    need: NeedOfPatch,
+    memory_limit: int | None = None,
+    reduce_patch: bool = True,
+) -> Iterator[Attempt]:
+    """Yield ways of running a job, best first: the patch as it is and halved step by step, on each device in turn.
+
+    Ways that the estimate says do not fit are left out. (Fewer mirrors save no memory: they run one at a time.)
+
+    Args:
+        need: from a patch to its `MemoryNeed`.
+        memory_limit: bytes to stay under, on the host and on the device alike; None takes what is free.
+
+    Raises:
+        MemoryPlanError: where not one way fits, or all that fitted were tried.
+    """
+    asked_device, asked_patch = devices[0], patch
+    least = None
+    for device in devices:
+        patch = asked_patch
+        while patch is not None:
+            needed = need(patch)
+            least = needed if least is None else min(least, needed, key=lambda n: n.host + n.network)
+            if _fits(needed, device, memory_limit):
+                yield Attempt(device, patch, needed, _departures(asked_device, asked_patch, device, patch))
+            patch = _halved(patch) if reduce_patch else None
+    free = available_bytes(torch.device("cpu"), memory_limit)
+    raise MemoryPlanError(
+        f"The job needs at least {_gib(least.on_host(torch.device('cpu')))} of memory and {_gib(free)} can be used: "
+        "close other programs, crop the volume, or ask for no probabilities."
+    )
+
+
+def available_bytes(device: torch.device, memory_limit: int | None = None) -> int:
+    """Return the bytes that a job can use on a device, or `memory_limit` if that is less."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return free if memory_limit is None else min(free, memory_limit)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on the host or on the device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
+    )
+
+
+def _fits(need: MemoryNeed, device: torch.device, memory_limit: int | None) -> bool:
+    if need.on_host(device) > available_bytes(torch.device("cpu"), memory_limit):
+        return False
+    return device.type != "cuda" or need.network <= available_bytes(device, memory_limit)
+
+
+def _halved(patch: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """Return the patch with its longest axis halved to a multiple of 16, or None where it is as small as can be."""
+    longest = max(patch)
+    if longest <= _SMALLEST_PATCH:
+        return None
+    axis = patch.index(longest)
+    size = max(_SMALLEST_PATCH, longest // 2 // SIZE_DIVISOR * SIZE_DIVISOR)
+    return tuple(size if index == axis else width for index, width in enumerate(patch))
+
+
+def _departures(asked_device, asked_patch, device, patch) -> tuple[str, ...]:
+    notices = []
+    if device != asked_device:
+        notices.append(f"run on {device} and not on {asked_device}, whose memory did not suffice")
+    if patch != asked_patch:
+        sizes = ("x".join(str(size) for size in reversed(p)) for p in (asked_patch, patch))
+        notices.append("patch reduced from {} to {} voxels to fit the memory".format(*sizes))
+    return tuple(notices)
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

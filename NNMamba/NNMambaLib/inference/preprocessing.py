@@ -1,0 +1,116 @@
+"""From a volume as it was acquired to the array that a network expects, by the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.models.manifest import InputSpecification, Normalisation
+from NNMambaLib.resampling import regular_grid, resample
+from NNMambaLib.volume import Grid, Volume, reoriented_grid
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network's input.
+
+    Attributes:
+        array: (channel, z, y, x), float32, normalised.
+        grid: where its voxels lie.
+        resampled: False where the grid is the volume's own, at most with its axes permuted and flipped.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    resampled: bool
+
+
+def model_grid(source: Grid, specification: InputSpecification) -> Grid:
+    """Return the grid that a model works on for a volume with the grid `source`."""
+    return regular_grid(
+        source,
+        specification.orientation,
+        spacing=specification.spacing,
+        shape=specification.shape,
+        anatomical=specification.axes == "anatomical",
+    )
+
+
+def prepare(volume: Volume, specification: InputSpecification) -> Prepared:
+    """Reorient, resample and normalise a volume.
+
+    Raises:
+        VolumeError: if the number of channels is wrong, or a channel has no voxels to take statistics over.
+    """
+    check_channels(volume, specification)
+    grid = model_grid(volume.grid, specification)
+    resampled = not grid.matches(reoriented_grid(volume.grid, specification.orientation))
+    if resampled:
+        array = resample(volume, grid, specification.interpolation, specification.anti_aliasing).array
+    else:
+        array = np.array(volume.reoriented(specification.orientation).array, dtype=np.float32, order="C")
+    for values, channel in zip(array, specification.channels, strict=True):
+        normalise(values, channel.normalisation, f"{volume.name}, channel {channel.name},")
+    return Prepared(array, grid, resampled)
+
+
+def check_channels(volume: Volume, specification: InputSpecification) -> None:
+    """Refuse a volume with another number of channels than the model takes.
+
+    Raises:
+        VolumeError: naming the channels that the model takes.
+    """
+    names = [channel.name for channel in specification.channels]
+    if volume.channels != len(names):
+        raise VolumeError(
+            f"{volume.name} has {volume.channels} channel{'s' if volume.channels > 1 else ''} and the model takes "
+            f"{len(names)} ({', '.join(names)}): give one volume for each, in this order."
+        )
+
+
+def normalise(values: np.ndarray, how: Normalisation, name: str = "The volume") -> None:
+    """Scale one channel (z, y, x), float32, in place; the kinds are those of `Normalisation`.
+
+    Raises:
+        VolumeError: if the mask that statistics are taken over is empty.
+    """
+    if how.kind == "none":
+        return
+    if how.kind == "ct":
+        np.clip(values, how.low, how.high, out=values)
+        values -= how.mean
+        values /= how.sd
+        return
+    mask = _mask(values, how.mask)
+    if not np.any(mask):
+        raise VolumeError(f"{name} has no voxels that are {how.mask}: it seems to be empty, check the input.")
+    if how.kind == "percentile":
+        low, high = np.percentile(values if mask is True else values[mask], [how.low, how.high])
+        np.clip(values, low, high, out=values)
+        values -= low
+        values /= max(high - low, 1e-8)
+        return
+    mean = float(np.mean(values, dtype=np.float64, where=mask))
+    sd = float(np.std(values, dtype=np.float64, where=mask))
+    if how.kind == "z-score":
+        values -= mean
+        values /= sd + 1e-8
+    elif how.kind == "clip-sd":
+        reach = max(how.sds * sd, 1e-8)
+        np.clip(values, mean - reach, mean + reach, out=values)
+        values -= mean - reach
+        values *= 255 / (2 * reach)
+    else:
+        raise ValueError(f"unknown normalisation {how.kind}")
+
+
+def _mask(values: np.ndarray, kind: str) -> np.ndarray | bool:
+    if kind == "nonzero":
+        return values != 0
+    if kind == "positive":
+        return values > 0
+    if kind == "above-mean":
+        return values > np.mean(values, dtype=np.float64)
+    return True

@@ -1,0 +1,59 @@
+"""Finding model packages by name: those that are bundled and those that the user installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from NNMambaLib.errors import ModelError
+from NNMambaLib.models.package import MANIFEST_FILE, ModelPackage, open_package
+
+FOLDER_VARIABLE = "NNMAMBA_MODELS"
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the packages that come with the engine."""
+    return Path(__file__).parents[1] / "Resources" / "Models"
+
+
+def user_folder() -> Path:
+    """Return the folder of the packages that the user installed: $NNMAMBA_MODELS, or the platform's place for data."""
+    if FOLDER_VARIABLE in os.environ:
+        return Path(os.environ[FOLDER_VARIABLE])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
+    return base / "NNMamba" / "Models"
+
+
+def installed_packages() -> dict[str, Path]:
+    """Return {name: path} of all packages; a user's package takes the place of a bundled one of the same name."""
+    found = {}
+    for folder in (bundled_folder(), user_folder()):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if (path / MANIFEST_FILE).is_file() or path.suffix == ".zip":
+                found[path.name.removesuffix(".zip")] = path
+    return found
+
+
+def find_package(model: str | Path | ModelPackage) -> ModelPackage:
+    """Return a package by its path (a folder or zip file) or by its name in the catalogue.
+
+    Raises:
+        ModelError: if there is none, or its manifest is wrong.
+    """
+    if isinstance(model, ModelPackage):
+        return model
+    packages = installed_packages()
+    if str(model) in packages:
+        return open_package(packages[str(model)])
+    if Path(model).exists():
+        return open_package(model)
+    known = ", ".join(packages) or "none"
+    raise ModelError(f"There is no model '{model}': give the path of a package, or one of those installed ({known}).")

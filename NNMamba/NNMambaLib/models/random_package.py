@@ -1,0 +1,98 @@
+"""Packages with random weights, for tests and benchmarks: they run like any other and mean nothing."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from NNMambaLib.errors import ModelError
+from NNMambaLib.models.manifest import (
+    Channel,
+    HeatmapDecoding,
+    InputSpecification,
+    Label,
+    LandmarkDefinition,
+    Manifest,
+    Normalisation,
+    Target,
+)
+from NNMambaLib.models.package import ModelPackage, write_package
+from NNMambaLib.networks.dense import DenseNetwork
+from NNMambaLib.networks.variants import VARIANTS, NetworkDescription
+
+DEFAULT_VARIANT = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
+
+
+def random_manifest(
+    task: str,
+    variant: str | None = None,
+    outputs: int = 4,
+    base_width: int = 32,
+    channels: int = 1,
+    patch: Sequence[int] = (64, 64, 64),
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Manifest:
+    """Return a manifest for random weights.
+
+    Args:
+        outputs: labels with background, landmarks, or classes.
+        patch: voxels along (x, y, z).
+        spacing: mm along (x, y, z).
+
+    Raises:
+        ModelError: if the variant is unknown or is not for this task.
+    """
+    variant = variant or DEFAULT_VARIANT[task]
+    if variant not in VARIANTS or (task == "classification") == (VARIANTS[variant].network is DenseNetwork):
+        fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is DenseNetwork)]
+        raise ModelError(f"Variant {variant} is not for {task}: choose one of {', '.join(fitting)}.")
+    sections = {
+        "segmentation": {
+            "labels": tuple(Label(value, f"label {value}", _color(value, outputs)) for value in range(1, outputs))
+        },
+        "landmarks": {
+            "landmarks": tuple(LandmarkDefinition(f"L{n + 1}", "random weights: no meaning") for n in range(outputs)),
+            "heatmap": HeatmapDecoding(slope=1.0, intercept=0.0),
+        },
+        "classification": {"targets": (Target("random", tuple(f"class {n + 1}" for n in range(outputs))),)},
+    }
+    return Manifest(
+        name=f"random-{variant.lower()}",
+        version="0.0.0",
+        title=f"Random weights, {variant}",
+        description="Random weights for tests and benchmarks. The results mean nothing.",
+        task=task,
+        network=NetworkDescription(variant, channels, outputs, base_width),
+        input=InputSpecification(
+            channels=tuple(Channel(f"channel {n + 1}", Normalisation("z-score")) for n in range(channels)),
+            patch=tuple(patch),
+            spacing=tuple(spacing),
+            mirror_axes=("x", "y", "z") if task == "segmentation" else (),
+        ),
+        licence="Apache-2.0",
+        intended_use="Tests and benchmarks only.",
+        **sections[task],
+    )
+
+
+def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) -> ModelPackage:
+    """Write a package of the manifest's network with random weights, drawn from a seed.
+
+    Batch normalisation's scales are drawn too, so that outputs vary from voxel to voxel.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = manifest.network.build()
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+    return write_package(folder, manifest, network)
+
+
+def _color(value: int, count: int) -> tuple[int, int, int]:
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((value - 1) / max(1, count - 1), 0.7, 0.95))

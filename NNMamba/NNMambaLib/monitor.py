@@ -1,0 +1,77 @@
+"""Progress and cancellation of a job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from NNMambaLib.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `done` of `total` steps of a stage; seconds left of it, or None while unknown."""
+
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class Monitor:
+    """Times a job's stages, reports progress and stops it when asked to.
+
+    Args:
+        on_progress: called at each stage's start and after each of its steps.
+        is_cancelled: asked before each step; once it returns True the job ends with `Cancelled`.
+    """
+
+    def __init__(
+        self,
+        on_progress: Callable[[Progress], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+    ):
+        self._on_progress = on_progress or (lambda progress: None)
+        self._is_cancelled = is_cancelled or (lambda: False)
+        self._began = time.perf_counter()
+        self._stage: tuple[str, float] | None = None
+        self._done, self._total = 0, 0
+        self.seconds: dict[str, float] = {}
+
+    def stage(self, name: str, total: int = 1) -> None:
+        """End the stage before and begin one of `total` steps.
+
+        Raises:
+            Cancelled: if the caller asked for it.
+        """
+        self.finish()
+        self._stage = name, time.perf_counter()
+        self._done, self._total = 0, total
+        self._report()
+
+    def step(self) -> None:
+        """Count one step of the stage as done.
+
+        Raises:
+            Cancelled: if the caller asked for it.
+        """
+        self._done += 1
+        self._report()
+
+    def finish(self) -> dict[str, float]:
+        """End the stage; return the seconds of each stage and in all (``total``)."""
+        now = time.perf_counter()
+        if self._stage is not None:
+            name, began = self._stage
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - began
+            self._stage = None
+        return {**self.seconds, "total": now - self._began}
+
+    def _report(self) -> None:
+        if self._is_cancelled():
+            raise Cancelled("The job was cancelled; nothing was changed.")
+        name, began = self._stage
+        elapsed = time.perf_counter() - began
+        left = elapsed / self._done * (self._total - self._done) if self._done else None
+        self._on_progress(Progress(name, self._done, self._total, left))
