@@ -90,7 +90,6 @@ class Engine:
         if mirror and not mirror_axes:
             raise ModelError(f"The model {job.manifest.name} does not allow mirroring: run it without.")
         outputs = job.manifest.network.out_channels
-        half_volumes = (outputs if probabilities else 0) + (2 if entropy else 0)
 
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module) -> segmentation.SegmentationArrays:
             tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
@@ -99,7 +98,7 @@ class Engine:
                 entropy, job.monitor,
             )  # fmt: skip
 
-        arrays = job.run(run, job.segmentation_need(half_volumes))
+        arrays = job.run(run, job.need(probabilities, entropy))
         options = {"mirror": mirror, "step": step}
         wrap = partial(Volume, matrix=job.volume.matrix, name=job.volume.name)
         return SegmentationResult(
@@ -130,7 +129,7 @@ class Engine:
                 prepared, network, attempt.device, tiling, manifest.landmarks, manifest.heatmap, job.monitor
             )
 
-        found = job.run(run, job.landmarks_need())
+        found = job.run(run, job.need())
         return LandmarksResult(found, job.provenance({"step": step}))
 
     def classify(
@@ -145,13 +144,23 @@ class Engine:
         The volume is cropped or padded about its centre to the model's size.
         """
         job = _Job(self, "classification", model, volume, True, on_progress, is_cancelled)
+        if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
+            job.notices.append(f"cropped about its centre: {job.sizes}")
 
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
             return classification.classify(
                 prepared.array, network, attempt.device, attempt.patch, job.manifest.targets, job.monitor
             )
 
-        return ClassificationResult(job.run(run, job.classifier_need(), whole_patch=True), job.provenance({}))
+        return ClassificationResult(job.run(run, job.need(), whole_patch=True), job.provenance({}))
+
+    def estimate_memory(
+        self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, entropy: bool = False
+    ) -> memory.MemoryNeed:
+        """Return about what a job would need of memory, beside the volume; it runs nothing."""
+        package = find_package(model)
+        job = _Job(self, package.manifest.task, package, volume, True)
+        return job.need(probabilities, entropy)(job.patch)
 
     def network(self, package: ModelPackage) -> nn.Module:
         """Return a package's network, loaded once, on the CPU or wherever it ran last.
@@ -167,7 +176,7 @@ class Engine:
 class _Job:
     """One run: checks first, then the ways of running it that fit the memory, best first."""
 
-    def __init__(self, engine, task, model, volume, pad_small, on_progress, is_cancelled):
+    def __init__(self, engine, task, model, volume, pad_small, on_progress=None, is_cancelled=None):
         self.engine = engine
         self.monitor = Monitor(on_progress, is_cancelled)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -188,19 +197,22 @@ class _Job:
         self._check_cover(pad_small)
         self.device = engine.device
 
-    def segmentation_need(self, half_volumes: int) -> memory.NeedOfPatch:
-        outputs = self.manifest.network.out_channels
-        kept = 2 * outputs if self.resampled else 1 + 2 * half_volumes
-        return partial(memory.dense_need, self._sizes(), half_volumes=half_volumes, kept_bytes=kept)
+    @property
+    def sizes(self) -> str:
+        sizes = ("x".join(str(size) for size in reversed(shape)) for shape in (self.grid.shape, self.patch))
+        return "{} voxels where the model's patch has {}".format(*sizes)
 
-    def landmarks_need(self) -> memory.NeedOfPatch:
-        return partial(memory.dense_need, self._sizes(), half_volumes=0, kept_bytes=4 * len(self.manifest.landmarks))
-
-    def classifier_need(self) -> memory.NeedOfPatch:
-        return partial(memory.classifier_need, self._sizes())
-
-    def estimate(self, need: memory.NeedOfPatch) -> memory.MemoryNeed:
-        return need(self.patch)
+    def need(self, probabilities: bool = False, entropy: bool = False) -> memory.NeedOfPatch:
+        """Return what the job needs of memory, as a function of the patch."""
+        network = self.manifest.network
+        sizes = memory.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
+        if self.manifest.task == "classification":
+            return partial(memory.classifier_need, sizes)
+        if self.manifest.task == "landmarks":
+            return partial(memory.dense_need, sizes, half_volumes=0, kept_bytes=4 * network.out_channels)
+        half_volumes = (network.out_channels if probabilities else 0) + (2 if entropy else 0)
+        kept = 2 * network.out_channels if self.resampled else 1 + 2 * half_volumes
+        return partial(memory.dense_need, sizes, half_volumes=half_volumes, kept_bytes=kept)
 
     def run(self, run, need: memory.NeedOfPatch, whole_patch: bool = False) -> Any:
         """Try the ways that fit; `whole_patch`: the network sees its whole patch or nothing, so it is never reduced."""
@@ -244,23 +256,18 @@ class _Job:
             notices=tuple(self.notices),
         )
 
-    def _sizes(self) -> memory.JobSizes:
-        return memory.JobSizes(self.manifest.network, self.volume.grid.shape, self.grid.shape, self.resampled)
-
     def _check_cover(self, pad_small: bool) -> None:
         covered = float(
             np.prod([min(1, size / width) for size, width in zip(self.grid.shape, self.patch, strict=True)])
         )
         if covered >= 1:
             return
-        sizes = ("x".join(str(size) for size in reversed(shape)) for shape in (self.grid.shape, self.patch))
-        of = "{} voxels where the model's patch has {}".format(*sizes)
         if covered < _LEAST_COVERED and not pad_small:
             raise VolumeError(
-                f"{self.volume.name} is too small for the model {self.manifest.name}: {of}, so that {1 - covered:.0%} "
+                f"{self.volume.name} is too small for the model {self.manifest.name}: {self.sizes}, so that {1 - covered:.0%} "
                 "of it would be padding; give a volume that covers more, or allow padding (--pad-small)."
             )
-        self.notices.append(f"padded: {of}")
+        self.notices.append(f"padded: {self.sizes}")
 
 
 def _device(name: str) -> torch.device:

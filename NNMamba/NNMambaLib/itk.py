@@ -28,9 +28,11 @@ def from_image(image: sitk.Image, name: str = "volume") -> Volume:
 
 
 def to_image(volume: Volume) -> sitk.Image:
-    """Return a volume as a SimpleITK image, several channels as a vector image."""
+    """Return a volume as a SimpleITK image, several channels as a vector image; half precision becomes single."""
     single = volume.channels == 1
     array = np.ascontiguousarray(volume.array[0] if single else np.moveaxis(volume.array, 0, -1))
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
     image = sitk.GetImageFromArray(array, isVector=not single)
     origin, spacing, direction = image_geometry(volume.grid)
     image.SetOrigin(origin)

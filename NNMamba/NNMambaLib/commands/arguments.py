@@ -7,8 +7,13 @@ import argparse
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every command that runs a model takes."""
-    parser.add_argument("input", nargs="+", metavar="INPUT", help="a volume (NRRD, NIfTI, MetaImage, folder of one DICOM "
-                        "series); for a model with several channels one volume each, in the model's order")  # fmt: skip
+    parser.add_argument(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="a volume (NRRD, NIfTI, MetaImage, or a folder with one DICOM series); for a model with several channels "
+        "one volume each, in the model's order",
+    )
     parser.add_argument("--model", required=True, help="name of an installed model, or path of a package")
     parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     add_engine_arguments(parser)
@@ -16,7 +21,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
-    parser.add_argument("--backend", default="auto", help="of the selective scan: auto (default), torch, numba, mamba-ssm")
+    parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="stay under this much memory")
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from NNMambaLib.commands.arguments import add_job_arguments, make_engine
-from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
 from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import OutputError
 
@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> dict:
     engine = make_engine(arguments)
     volume, notices = read_channels(arguments.input)
     print_notices(notices)
+    print_estimate(engine, volume, arguments.model)
     with progress_display() as show:
         result = engine.classify(volume, arguments.model, on_progress=show)
     write_json(asdict(result), arguments.output)

@@ -23,8 +23,10 @@ def progress_display() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[left]}")
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    count = TextColumn("{task.completed}/{task.total} {task.fields[left]}")
+    with Bars(
+        TextColumn("{task.description}"), BarColumn(), count, console=Console(stderr=True), transient=True
+    ) as bars:
         tasks = {}
 
         def show(progress: Progress) -> None:
@@ -43,6 +45,15 @@ def print_notices(notices) -> None:
     """Print on standard error how a run departed from what was asked for."""
     for notice in notices:
         print(f"Note: {notice}.", file=sys.stderr)
+
+
+def print_estimate(engine, volume, model, **options) -> None:
+    """Print on standard error about how much memory a job will need, and how much is free."""
+    from NNMambaLib.inference.memory import available_bytes
+
+    need = engine.estimate_memory(volume, model, **options)
+    free = available_bytes(engine.device, engine.memory_limit)
+    print(f"Needs about {format_bytes(need.total)} of memory; {format_bytes(free)} can be used.", file=sys.stderr)
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

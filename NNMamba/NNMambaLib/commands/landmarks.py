@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from NNMambaLib.commands.arguments import add_job_arguments, add_tile_arguments, make_engine
-from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
 from NNMambaLib.errors import OutputError
 
 
@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace) -> dict:
     engine = make_engine(arguments)
     volume, notices = read_channels(arguments.input)
     print_notices(notices)
+    print_estimate(engine, volume, arguments.model)
     with progress_display() as show:
         result = engine.detect_landmarks(
             volume, arguments.model, step=arguments.step, pad_small=arguments.pad_small, on_progress=show

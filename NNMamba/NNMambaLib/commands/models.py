@@ -69,5 +69,6 @@ def verify_model(arguments: argparse.Namespace) -> dict:
     package = find_package(arguments.model)
     network = package.load()
     count = sum(parameter.numel() for parameter in network.parameters())
-    print(f"{package.manifest.name} {package.manifest.version} is sound: manifest, SHA-256 and {count:,} parameters fit.")
+    name = f"{package.manifest.name} {package.manifest.version}"
+    print(f"{name} is sound: manifest, SHA-256 and {count:,} parameters fit.")
     return {"name": package.manifest.name, "sha256": package.sha256, "parameters": count}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from NNMambaLib.commands.arguments import add_job_arguments, add_tile_arguments, make_engine
-from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
 from NNMambaLib.errors import OutputError
 
 
@@ -34,14 +34,16 @@ def run(arguments: argparse.Namespace) -> dict:
     engine = make_engine(arguments)
     volume, notices = read_channels(arguments.input)
     print_notices(notices)
+    print_estimate(
+        engine, volume, arguments.model, probabilities=bool(arguments.probabilities), entropy=bool(arguments.entropy)
+    )
     with progress_display() as show:
         result = engine.segment(
             volume,
             arguments.model,
             mirror=arguments.mirror,
             step=arguments.step,
-            probabilities=arguments.probabilities is not None,
-            entropy=arguments.entropy is not None,
+            **extras,
             pad_small=arguments.pad_small,
             on_progress=show,
         )

@@ -11,8 +11,7 @@ import torch
 
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
-from NNMambaLib.networks.encoder import SIZE_DIVISOR
-from NNMambaLib.networks.variants import NetworkDescription
+from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 
 _FLOAT, _HALF = 4, 2
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
@@ -27,6 +26,10 @@ class MemoryNeed:
 
     host: int
     network: int
+
+    @property
+    def total(self) -> int:
+        return self.host + self.network
 
     def on_host(self, device: torch.device) -> int:
         return self.host + (self.network if device.type == "cpu" else 0)
@@ -113,7 +116,7 @@ def attempts(
         patch = asked_patch
         while patch is not None:
             needed = need(patch)
-            least = needed if least is None else min(least, needed, key=lambda n: n.host + n.network)
+            least = needed if least is None else min(least, needed, key=lambda n: n.total)
             if _fits(needed, device, memory_limit):
                 yield Attempt(device, patch, needed, _departures(asked_device, asked_patch, device, patch))
             patch = _halved(patch) if reduce_patch else None

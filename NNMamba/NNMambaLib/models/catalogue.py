@@ -12,9 +12,17 @@ from NNMambaLib.models.package import MANIFEST_FILE, ModelPackage, open_package
 FOLDER_VARIABLE = "NNMAMBA_MODELS"
 
 
+_RESOURCES = Path(__file__).parents[1] / "Resources"
+
+
 def bundled_folder() -> Path:
     """Return the folder of the packages that come with the engine."""
-    return Path(__file__).parents[1] / "Resources" / "Models"
+    return _RESOURCES / "Models"
+
+
+def sample_volume() -> Path:
+    """Return the file of the volume that comes with the engine: a head, T1-weighted MR."""
+    return _RESOURCES / "SampleData" / "head-t1.nii.gz"
 
 
 def user_folder() -> Path:
@@ -32,14 +40,16 @@ def user_folder() -> Path:
 
 def installed_packages() -> dict[str, Path]:
     """Return {name: path} of all packages; a user's package takes the place of a bundled one of the same name."""
-    found = {}
-    for folder in (bundled_folder(), user_folder()):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if (path / MANIFEST_FILE).is_file() or path.suffix == ".zip":
-                found[path.name.removesuffix(".zip")] = path
-    return found
+    return _packages_in(bundled_folder()) | _packages_in(user_folder())
+
+
+def bundled_packages() -> list[ModelPackage]:
+    """Return the packages that come with the engine.
+
+    Raises:
+        ModelError: if one of them is damaged.
+    """
+    return [open_package(path) for path in _packages_in(bundled_folder()).values()]
 
 
 def find_package(model: str | Path | ModelPackage) -> ModelPackage:
@@ -57,3 +67,10 @@ def find_package(model: str | Path | ModelPackage) -> ModelPackage:
         return open_package(model)
     known = ", ".join(packages) or "none"
     raise ModelError(f"There is no model '{model}': give the path of a package, or one of those installed ({known}).")
+
+
+def _packages_in(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    paths = [path for path in sorted(folder.iterdir()) if (path / MANIFEST_FILE).is_file() or path.suffix == ".zip"]
+    return {path.name.removesuffix(".zip"): path for path in paths}

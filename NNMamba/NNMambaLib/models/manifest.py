@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import ModelError
-from NNMambaLib.networks.encoder import SIZE_DIVISOR
-from NNMambaLib.networks.variants import NetworkDescription
+from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 TASKS = ("segmentation", "landmarks", "classification")

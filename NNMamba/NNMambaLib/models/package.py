@@ -14,7 +14,7 @@ from torch import nn
 
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
-from NNMambaLib.networks.variants import drop_shared_copies, expand_shared_layers
+from NNMambaLib.networks.variants import build, drop_shared_copies, expand_shared_layers
 from NNMambaLib.output import atomic_file
 
 MANIFEST_FILE = "model.json"
@@ -54,7 +54,7 @@ class ModelPackage:
             raise ModelError(
                 f"The weights of {self.path} cannot be read ({error}): install the package again."
             ) from error
-        network = self.manifest.network.build()
+        network = build(self.manifest.network)
         state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         try:
             network.load_state_dict(expand_shared_layers(state))
@@ -108,7 +108,7 @@ def write_package(
         key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous().clone()
         for key, value in drop_shared_copies(network.state_dict()).items()
     }
-    expected = drop_shared_copies(manifest.network.build().state_dict())
+    expected = drop_shared_copies(build(manifest.network).state_dict())
     if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
         raise ModelError(
             f"The network is not the {manifest.network.variant} that the manifest of {manifest.name} states."

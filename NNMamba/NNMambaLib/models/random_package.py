@@ -22,7 +22,8 @@ from NNMambaLib.models.manifest import (
 )
 from NNMambaLib.models.package import ModelPackage, write_package
 from NNMambaLib.networks.dense import DenseNetwork
-from NNMambaLib.networks.variants import VARIANTS, NetworkDescription
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.variants import VARIANTS, build
 
 DEFAULT_VARIANT = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
 
@@ -86,7 +87,7 @@ def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) 
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = manifest.network.build()
+        network = build(manifest.network)
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 nn.init.uniform_(module.weight, 0.5, 1.5)

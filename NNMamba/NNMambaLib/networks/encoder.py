@@ -7,12 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.layers import BasicBlock, DoubleConv
 
 MambaFactory = Callable[[int], nn.Module]
 
-# Every stage halves the volume once: in_conv, layer1, layer2, layer3.
-SIZE_DIVISOR = 16
 _BLOCKS = 3
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.classifier import Classifier
 from NNMambaLib.networks.dense import DenseNetwork
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba
 from NNMambaLib.networks.mamba import Mamba
 
@@ -66,21 +67,13 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-@dataclass(frozen=True)
-class NetworkDescription:
-    """What is needed to build a network: its variant and its sizes. `head_channels`: None without heads."""
-
-    variant: str
-    in_channels: int
-    out_channels: int
-    base_width: int = 32
-    head_channels: int | None = None
-
-    def build(self) -> nn.Module:
-        """Return the network with fresh random weights, in training mode."""
-        variant = VARIANTS[self.variant]
-        extra = {"head_channels": self.head_channels} if variant.network is DenseNetwork else {}
-        return variant.network(self.in_channels, self.out_channels, self.base_width, **variant.switches, **extra)
+def build(description: NetworkDescription) -> nn.Module:
+    """Return a network with fresh random weights, in training mode."""
+    variant = VARIANTS[description.variant]
+    extra = {"head_channels": description.head_channels} if variant.network is DenseNetwork else {}
+    return variant.network(
+        description.in_channels, description.out_channels, description.base_width, **variant.switches, **extra
+    )
 
 
 def build_network(
@@ -108,7 +101,7 @@ def build_network(
     elif deep_supervision and heads is None:
         heads = "labels"
     head_channels = out_channels if heads == "labels" else heads
-    return NetworkDescription(variant, in_channels, out_channels, base_width, head_channels).build()
+    return build(NetworkDescription(variant, in_channels, out_channels, base_width, head_channels))
 
 
 def recognise(state_dict: Mapping[str, torch.Tensor]) -> NetworkDescription:
@@ -138,7 +131,7 @@ def load_network(state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
         ModelError: as in `recognise`, or if two copies of a shared Mamba layer differ.
     """
     description = recognise(state_dict)
-    network = description.build()
+    network = build(description)
     network.load_state_dict(expand_shared_layers(_without_module_prefix(state_dict)))
     return network.eval()
 
@@ -206,7 +199,7 @@ def _variant_and_output(state) -> tuple[str, str]:
 
 def _check_fit(description: NetworkDescription, state) -> None:
     with torch.device("meta"):
-        expected = _shapes(description.build().state_dict())
+        expected = _shapes(build(description).state_dict())
     found = _shapes(state)
     missing = [key for key in expected if key not in found]
     misfits = [key for key, shape in found.items() if expected.get(key) != shape]

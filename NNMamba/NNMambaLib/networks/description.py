@@ -1,0 +1,26 @@
+"""What a network is, without torch: manifests and panels speak of networks that they never build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Every stage of the encoder halves the volume once: in_conv, layer1, layer2, layer3.
+SIZE_DIVISOR = 16
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """A network's variant (a name from `variants.VARIANTS`) and its sizes.
+
+    Attributes:
+        in_channels: channels of the volume.
+        out_channels: labels with background, landmarks, or logits.
+        base_width: channels after the stem; 32 in every published network.
+        head_channels: outputs of the deep supervision heads; None without heads.
+    """
+
+    variant: str
+    in_channels: int
+    out_channels: int
+    base_width: int = 32
+    head_channels: int | None = None
