@@ -34,9 +34,8 @@ def run(arguments: argparse.Namespace) -> dict:
     engine = make_engine(arguments)
     volume, notices = read_channels(arguments.input)
     print_notices(notices)
-    print_estimate(
-        engine, volume, arguments.model, probabilities=bool(arguments.probabilities), entropy=bool(arguments.entropy)
-    )
+    extras = {"probabilities": arguments.probabilities is not None, "entropy": arguments.entropy is not None}
+    print_estimate(engine, volume, arguments.model, **extras)
     with progress_display() as show:
         result = engine.segment(
             volume,
