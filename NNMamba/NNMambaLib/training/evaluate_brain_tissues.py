@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from NNMambaLib.inference.preprocessing import prepare
-from NNMambaLib.inference.segmentation import segment
-from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.engine import Engine
 from NNMambaLib.models.manifest import Metric
 from NNMambaLib.models.package import ModelPackage, open_package
-from NNMambaLib.monitor import Monitor
 from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, GeneratorClass, OutputLabel
 from NNMambaLib.training.fetch_data import source_path
 from NNMambaLib.training.label_maps import to_generator_classes
 from NNMambaLib.training.metrics import dice
-from NNMambaLib.volume import Volume
 from NNMambaLib.volume_io import read_volume
 
 PACKAGE = Path(__file__).parents[1] / "Resources" / "Models" / "brain-tissues"
@@ -48,30 +43,12 @@ HELD_OUT = (
 )
 
 
-def predict_labels(package: ModelPackage, volume: Volume) -> np.ndarray:
-    """Labels (z, y, x) on the volume's own grid, without test-time mirroring."""
-    specification = package.manifest.input
-    prepared = prepare(volume, specification)
-    result = segment(
-        prepared,
-        volume.grid,
-        package.load(),
-        torch.device("cpu"),
-        Tiling.plan(prepared.grid.shape, specification.patch[::-1]),
-        package.manifest.network.out_channels,
-        mirror_axes=(),
-        probabilities=False,
-        entropy=False,
-        monitor=Monitor(),
-    )
-    return result.labels
-
-
 def evaluate(package: ModelPackage, sources: Path, samseg: Path | None) -> list[Metric]:
     """Every figure that can be measured with what the two folders hold."""
+    engine = Engine(device="cpu")
     metrics = []
     for head in HELD_OUT:
-        labels = predict_labels(package, read_volume(source_path(sources, head.volume)))
+        labels = engine.segment(read_volume(source_path(sources, head.volume)), package).labels.array[0]
         if head.mask is not None:
             mask = read_volume(source_path(sources, head.mask)).array[0] >= head.mask_from
             value = dice(labels > OutputLabel.BACKGROUND, mask)

@@ -23,7 +23,7 @@ from NNMambaLib.models.manifest import (
     Terminology,
 )
 from NNMambaLib.models.package import open_package, write_package
-from NNMambaLib.networks.variants import NetworkDescription
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.brain_labels import OutputLabel
 from NNMambaLib.training.brain_tissues import DATA_SEED, TRAINING_SOURCES, load_heads
 from NNMambaLib.training.dataset import SyntheticHeads

@@ -19,7 +19,9 @@ class TrainingSettings:
     """What a segmentation network is and how it is trained; saved beside its checkpoints.
 
     steps: optimizer steps in all. average_decay: decay a step of the exponential moving average of the weights.
-    clip_norm: largest norm of the gradient. output_gain: see `sharpen_output`. workers: processes that make samples.
+    clip_norm: largest norm of the gradient. output_gain: see `sharpen_output`. leak: initial
+    slope of the output's rectifier below zero; it falls to none at `leak_until` of the steps. workers: processes that
+    make samples.
     """
 
     variant: str = "SEG-CSS"
@@ -32,7 +34,9 @@ class TrainingSettings:
     warm_up_steps: int = 50
     weight_decay: float = 1e-2
     clip_norm: float = 5.0
-    output_gain: float = 4.0
+    output_gain: float = 3.0
+    leak: float = 0.2
+    leak_until: float = 0.7
     average_decay: float = 0.99
     checkpoint_every: int = 50
     seed: int = 0
@@ -62,7 +66,13 @@ class SegmentationTrainer:
             deep_supervision=False,
         )
         sharpen_output(self.network, settings.output_gain)
+        # On CPUs the gradients of thin 3-D convolutions take a third less time with the channels last.
+        self.network.to(memory_format=torch.channels_last_3d)
         self.averaged = copy.deepcopy(self.network)
+        # Rectified logits give a label that is nowhere positive no gradient, so it would never come back. A leak keeps
+        # all labels alive until they have been learnt; it has no parameters, and the averaged network has none of it.
+        self._rectifier = nn.LeakyReLU(settings.leak)
+        self.network.conv8.conv[-1] = self._rectifier
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -117,7 +127,9 @@ class SegmentationTrainer:
     def _update(self, intensity: torch.Tensor, labels: torch.Tensor) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.settings)
+        self._rectifier.negative_slope = leak(self.step, self.settings)
         self.network.train()
+        intensity = intensity.to(memory_format=torch.channels_last_3d)
         loss = dice_cross_entropy(self.network(intensity), labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -147,6 +159,11 @@ def learning_rate(step: int, settings: TrainingSettings) -> float:
         return settings.learning_rate * (step + 1) / settings.warm_up_steps
     done = (step - settings.warm_up_steps) / max(1, settings.steps - settings.warm_up_steps)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def leak(step: int, settings: TrainingSettings) -> float:
+    """Slope of the output's rectifier below zero: falls linearly to zero."""
+    return settings.leak * max(0.0, 1 - step / (settings.leak_until * settings.steps))
 
 
 @torch.no_grad()

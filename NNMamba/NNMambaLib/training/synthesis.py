@@ -27,8 +27,8 @@ class SynthesisSettings:
     shape: tuple[int, int, int] = (96, 112, 96)
     spacing: float = 2.0
     deformation: DeformationSettings = field(default_factory=DeformationSettings)
-    acquired_probability: float = 0.55
-    t1_like_probability: float = 0.7
+    acquired_probability: float = 0.6
+    t1_like_probability: float = 0.85
     t1_like_jitter: float = 0.05
     spread: tuple[float, float] = (0.02, 0.10)
     blur: tuple[float, float] = (0.5, 1.1)

@@ -9,6 +9,7 @@ from NNMambaLib.training.losses import dice_cross_entropy, soft_dice_loss
 from NNMambaLib.training.segmentation import (
     SegmentationTrainer,
     TrainingSettings,
+    leak,
     learning_rate,
     recalibrate_batch_norm,
 )
@@ -56,6 +57,14 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates[0] == pytest.approx(0.1)
     assert rates[10] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.0)
+
+
+def test_leak_falls_to_zero_and_stays_out_of_the_averaged_network():
+    settings = replace(SETTINGS, steps=100, leak=0.2, leak_until=0.5)
+    assert [leak(step, settings) for step in (0, 25, 50, 100)] == pytest.approx([0.2, 0.1, 0.0, 0.0])
+    trainer = SegmentationTrainer(settings)
+    trainer.averaged.eval()
+    assert trainer.averaged(torch.randn(1, 1, 16, 16, 16)).min() >= 0
 
 
 def test_training_lowers_the_loss(tmp_path):
