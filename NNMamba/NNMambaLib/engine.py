@@ -265,7 +265,8 @@ class _Job:
         if covered < _LEAST_COVERED and not pad_small:
             raise VolumeError(
                 f"{self.volume.name} is too small for the model {self.manifest.name}: {self.sizes}, so that "
-                f"{1 - covered:.0%} of it would be padding; give a volume that covers more, or allow padding (--pad-small)."
+                f"{1 - covered:.0%} of it would be padding; give a volume that covers more, or allow padding "
+                "(--pad-small)."
             )
         self.notices.append(f"padded: {self.sizes}")
 

@@ -1,0 +1,71 @@
+"""Classification with nnMamba, for scripts in Slicer."""
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+)
+
+
+class NNMambaClassify(ScriptedLoadableModule):
+    """The module's entry in Slicer. It has no panel yet: its logic serves scripts."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("NNMamba Classify")
+        self.parent.categories = ["Segmentation"]
+        self.parent.dependencies = ["NNMamba"]
+        self.parent.contributors = ["The NNMamba maintainers"]
+        self.parent.helpText = _("Classifies volumes with nnMamba (arXiv 2402.03526). Research use only.")
+        self.parent.acknowledgementText = _("nnMamba: Gong et al., ISBI 2025. Mamba: Gu and Dao, arXiv 2312.00752.")
+
+
+class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
+    """Classifies volume nodes."""
+
+    def process(self, volumeNodes, model, name=None, device="auto"):
+        """Classify a volume and return a new table node with a row for each class.
+
+        Args:
+            volumeNodes: a volume node, or a list with one for each of the model's channels.
+            model: name of an installed model, or path of a package.
+            name: of the new node; by default after the model.
+            device: see `NNMambaLib.engine.Engine`.
+
+        Raises:
+            NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
+        """
+        from NNMambaLib import scene
+        from NNMambaLib.engine import Engine
+
+        nodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else [volumeNodes]
+        volumes = [scene.volume_from_node(node) for node in nodes]
+        result = Engine(device).classify(volumes, model)
+        return scene.add_classification(nodes[0].GetScene(), result, name)
+
+
+class NNMambaClassifyTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer, from its self tests."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_every_class_has_a_row()
+
+    def test_every_class_has_a_row(self):
+        from pathlib import Path
+
+        from NNMambaLib import scene
+        from NNMambaLib.models.catalogue import sample_volume
+        from NNMambaLib.models.random_package import random_manifest, write_random_package
+        from NNMambaLib.volume_io import read_volume
+
+        volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
+        manifest = random_manifest("classification", outputs=3, base_width=4, spacing=(4.0, 4.0, 4.0))
+        package = write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest)
+        table = NNMambaClassifyLogic().process(volumeNode, package.path)
+        self.assertEqual(table.GetNumberOfRows(), 3)

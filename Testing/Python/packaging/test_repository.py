@@ -1,0 +1,97 @@
+"""The repository's lists agree with its files, and its imports run one way."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULES = ("NNMamba", "NNMambaSegment", "NNMambaLandmarks", "NNMambaClassify")
+LIBRARY = ROOT / "NNMamba" / "NNMambaLib"
+
+
+def cmake_list(module, name):
+    """Return the entries of a list in a module's CMakeLists.txt."""
+    text = (ROOT / module / "CMakeLists.txt").read_text()
+    entries = re.search(rf"set\({name}\s(.*?)\)", text, re.DOTALL).group(1).split()
+    return sorted(entry.replace("${MODULE_NAME}", module) for entry in entries)
+
+
+def files_of(module):
+    """Return the files that git tracks or would track below a module's folder."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", module]
+    result = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True)
+    if result.returncode != 0:
+        pytest.skip("not a git checkout")
+    paths = {name for name in result.stdout.splitlines() if (ROOT / name).exists()}
+    return sorted(name.removeprefix(f"{module}/") for name in paths if not name.endswith("CMakeLists.txt"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_cmake_lists_every_script_and_resource(module):
+    files = files_of(module)
+    scripts = [name for name in files if name.endswith(".py")]
+    assert cmake_list(module, "MODULE_PYTHON_SCRIPTS") == scripts
+    assert cmake_list(module, "MODULE_PYTHON_RESOURCES") == [name for name in files if name not in scripts]
+
+
+def test_extension_adds_every_module():
+    assert re.findall(r"add_subdirectory\((\w+)\)", (ROOT / "CMakeLists.txt").read_text()) == list(MODULES)
+
+
+def imports(path):
+    """Return the modules that a file imports anywhere, even within functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.rglob("*.py")), ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_only_the_scene_side_knows_slicer(path):
+    scene_side = {"scene.py", "views.py", "headless.py", "picture.py", "rendering.py"}
+    application = {name.split(".")[0] for name in imports(path)} & {"slicer", "qt", "ctk", "vtk"}
+    # demo.py asks only whether slicer-core is installed.
+    assert not application or path.name in scene_side
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("networks", ("models", "inference", "engine", "scene", "commands")),
+        ("models", ("inference", "engine", "scene", "commands")),
+        ("inference", ("engine", "scene", "commands")),
+    ],
+)
+def test_imports_run_one_way(package, forbidden):
+    for path in (LIBRARY / package).rglob("*.py"):
+        for name in imports(path):
+            assert not any(name.startswith(f"NNMambaLib.{layer}") for layer in forbidden), f"{path.name}: {name}"
+
+
+def test_importing_the_command_line_imports_nothing_heavy():
+    code = "import sys, NNMambaLib.cli; print([m for m in ('torch', 'SimpleITK', 'slicer', 'vtk') if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "NNMamba")}
+    )
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_the_side_that_runs_in_slicer_does_not_import_torch():
+    code = "import sys, NNMambaLib.scene, NNMambaLib.results; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "NNMamba")}
+    )
+    assert result.stdout.strip() == "False", result.stderr
+
+
+def test_readme_and_continuous_integration_run_the_same_commands():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^pip install .*$", readme, re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[0].endswith("&& nnmamba demo")
+    assert commands[1].endswith("&& pytest")
