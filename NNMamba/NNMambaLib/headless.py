@@ -1,0 +1,124 @@
+"""MRML scenes outside the Slicer application, on Slicer's own libraries (the package slicer-core)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.output import atomic_file
+
+if TYPE_CHECKING:
+    import slicer
+
+# Those whose nodes the package reads and writes. Terminologies' would look for vocabulary files that come with the
+# application alone; entries are kept as text and need none.
+_MODULE_LOGICS = {
+    "Volumes": "vtkSlicerVolumesLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Tables": "vtkSlicerTablesLogic",
+}
+
+
+@contextmanager
+def headless_scene() -> Iterator[slicer.vtkMRMLScene]:
+    """Give an empty scene with the logics that volumes, segmentations, markups and tables need; clear it at the end.
+
+    Nodes are of no use after the block.
+
+    Raises:
+        OutputError: if Slicer's libraries are not installed.
+    """
+    with headless_application() as application:
+        yield application.GetMRMLScene()
+
+
+@contextmanager
+def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
+    """Give the application logic of a scene as `headless_scene` does."""
+    slicer = _slicer()
+    import vtk
+
+    with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
+        scene = slicer.vtkMRMLScene()
+        application = slicer.vtkSlicerApplicationLogic()
+        application.SetTemporaryPath(folder)
+        # The libraries come without Slicer's folders; unset paths make the colour logic complain.
+        application.SetHomeDirectory(folder)
+        application.SetShareDirectory(folder)
+        application.SetMRMLScene(scene)
+        remote_io = slicer.vtkMRMLRemoteIOLogic()
+        remote_io.GetCacheManager().SetRemoteCacheDirectory(folder)
+        data_io = slicer.vtkDataIOManagerLogic()
+        logics = []  # the application does not keep them alive
+        remote_io.SetMRMLApplicationLogic(application)
+        remote_io.SetMRMLScene(scene)
+        application.SetMRMLSceneDataIO(scene, remote_io, data_io)
+        for module, class_name in _MODULE_LOGICS.items():
+            logic = getattr(slicer, class_name)()
+            logic.SetMRMLApplicationLogic(application)
+            application.SetModuleLogic(module, logic)
+            logic.SetMRMLScene(scene)
+            logics.append(logic)
+        application.GetColorLogic().SetMRMLScene(scene)
+        application.GetColorLogic().AddDefaultColorNodes()
+        slice_logics = vtk.vtkCollection()
+        application.SetSliceLogics(slice_logics)
+        try:
+            yield application
+        finally:
+            scene.Clear(True)
+
+
+def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
+    """Write a scene with all its data to a ``.mrb`` file, which appears whole or not at all.
+
+    Nodes that had no storage node are given one.
+
+    Raises:
+        OutputError: if the path does not end in ``.mrb``, or a node or the file cannot be written.
+    """
+    slicer = _slicer()
+    path = Path(path)
+    if path.suffix.lower() != ".mrb":
+        raise OutputError(f"{path} is no scene bundle by its name: end it in .mrb.")
+    with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix=".nnmamba-", dir=path.parent) as folder:
+        # The folder inside the bundle takes the file's name, so that must be the final one.
+        bundle = Path(folder) / path.name
+        messages = slicer.vtkMRMLMessageCollection()
+        if not scene.WriteToMRB(str(bundle), None, messages) or not bundle.exists():
+            raise OutputError(f"{path} cannot be written ({_in_one_line(messages)}): check space and permissions.")
+        os.replace(bundle, temporary)
+
+
+def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
+    """Read a ``.mrb`` file into a scene of `headless_scene`, beside what it holds.
+
+    Raises:
+        VolumeError: if the file is missing or damaged.
+    """
+    slicer = _slicer()
+    if not Path(path).is_file():
+        raise VolumeError(f"There is no file {path}: check the path.")
+    messages = slicer.vtkMRMLMessageCollection()
+    if not scene.ReadFromMRB(str(Path(path).absolute()), False, messages):
+        raise VolumeError(f"{path} cannot be read ({_in_one_line(messages)}): save the scene again.")
+
+
+def _slicer():
+    try:
+        import slicer
+    except ImportError as error:
+        raise OutputError(
+            "Scenes and pictures need Slicer's libraries: install slicer-core (pip install nnmamba[scene])."
+        ) from error
+    return slicer
+
+
+def _in_one_line(messages: slicer.vtkMRMLMessageCollection) -> str:
+    return " ".join(messages.GetAllMessagesAsString().split()) or "no reason given"

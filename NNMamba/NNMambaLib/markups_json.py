@@ -1,0 +1,80 @@
+"""Writing landmarks as a Slicer markups file, without Slicer's libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from NNMambaLib.errors import OutputError
+from NNMambaLib.output import atomic_file
+from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
+
+# Slicer recognises the format by the end of this address; the file is never fetched.
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+
+
+def write_markups(result: LandmarksResult, path: str | Path) -> None:
+    """Write landmarks to a ``.mrk.json`` file, positions in LPS and mm; it appears whole or not at all.
+
+    Landmarks that were not found are kept, with an undefined position.
+
+    Raises:
+        OutputError: if the path does not end in ``.mrk.json`` or cannot be written.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(".mrk.json"):
+        raise OutputError(f"{path} is no markups file by its name: end it in .mrk.json.")
+    text = json.dumps(markups(result, path.name[: -len(".mrk.json")]), indent=1, ensure_ascii=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def markups(result: LandmarksResult, name: str) -> dict[str, Any]:
+    """Return the content of a markups file with one fiducial list."""
+    return {
+        "@schema": _SCHEMA,
+        "nnmamba": {**result.provenance.as_dict(), "research_use": RESEARCH_USE},
+        "markups": [
+            {
+                "type": "Fiducial",
+                "name": name,
+                "coordinateSystem": "LPS",
+                "coordinateUnits": "mm",
+                "locked": False,
+                "fixedNumberOfControlPoints": False,
+                "labelFormat": "%N-%d",
+                "lastUsedControlPointNumber": len(result.landmarks),
+                "controlPoints": [
+                    _control_point(number, landmark) for number, landmark in enumerate(result.landmarks, start=1)
+                ],
+            }
+        ],
+    }
+
+
+def landmark_description(landmark: Landmark) -> str:
+    """Return the definition, the confidence and whether it was found, on one line, as shown beside a landmark."""
+    found = "" if landmark.found else "not found; "
+    return f"{landmark.definition} ({found}confidence {landmark.confidence:.2f})"
+
+
+def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
+    point = {
+        "id": str(number),
+        "label": landmark.name,
+        "description": landmark_description(landmark),
+        "associatedNodeID": "",
+    }
+    if landmark.found:
+        point["position"] = [float(coordinate) for coordinate in landmark.position]
+    return point | {
+        "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
+        "selected": True,
+        "locked": False,
+        "visibility": True,
+        "positionStatus": "defined" if landmark.found else "undefined",
+    }

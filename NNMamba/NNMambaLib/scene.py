@@ -1,0 +1,342 @@
+"""Volumes out of a MRML scene, and results into it.
+
+MRML has positions in RAS and the rest of the package in LPS: `_FLIP` is the one place where they meet.
+
+Results are computed in world space, because a volume's parent transforms are applied before the engine sees it. So the
+nodes made here have no parent transform, and lie where the voxels are seen, also where the input volume has one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.markups_json import landmark_description
+from NNMambaLib.models.manifest import Label
+from NNMambaLib.results import RESEARCH_USE, ClassificationResult, LandmarksResult, Provenance, SegmentationResult
+from NNMambaLib.segments import TERMINOLOGY_TAG, segment_ids, terminology_entry, unit_color
+from NNMambaLib.volume import Volume
+from NNMambaLib.volume_io import check_voxels
+
+if TYPE_CHECKING:
+    import slicer
+    import vtk
+
+_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+# Of the voxels, below and above which the display is black and white.
+_WINDOW_PERCENTILES = (0.5, 99.5)
+_WINDOW_SAMPLES = 1_000_000
+
+
+def volume_from_node(node: slicer.vtkMRMLVolumeNode) -> Volume:
+    """Return a volume node's voxels and geometry, in world space: parent transforms are applied.
+
+    Linear transforms, also sheared ones, go into the matrix, and the array is a read-only view of the node's voxels,
+    valid while they are neither edited nor replaced. A non-linear transform resamples a copy of them on the node's own
+    lattice, as Slicer does when it hardens one. The node is never changed.
+
+    Raises:
+        VolumeError: if the node has no voxels, is a single slice, cannot be resampled, or no model can use it.
+    """
+    name = node.GetName() or node.GetID() or "volume"
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
+        raise VolumeError(f"The volume {name} has no voxels: load or select another.")
+    if 1 in image.GetDimensions():
+        raise VolumeError(f"The volume {name} is a single slice, a 2-D image: give a 3-D volume.")
+    transform = node.GetParentTransformNode()
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        node, transform = _hardened(node, transform), None
+        image = node.GetImageData()
+    to_world = np.eye(4) if transform is None else _world_matrix(transform)
+    volume = Volume(_voxels(image), _FLIP @ to_world @ _ijk_to_ras(node, image), name)
+    check_voxels(volume)
+    return volume
+
+
+def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = None) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume of one channel, in grey, with the window between its 0.5th and 99.5th percentiles.
+
+    Raises:
+        VolumeError: if the volume has several channels.
+    """
+    import vtk
+
+    if volume.channels != 1:
+        raise VolumeError(f"{volume.name} has {volume.channels} channels: add each as a volume of its own.")
+    with _all_or_nothing(scene):
+        node = _new_node(scene, "vtkMRMLScalarVolumeNode", name or volume.name)
+        node.SetIJKToRASMatrix(_vtk_matrix(_FLIP @ volume.matrix))
+        node.SetAndObserveImageData(_filled(vtk.vtkImageData(), volume))
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+        sample = volume.array.ravel()[:: max(1, volume.array.size // _WINDOW_SAMPLES)]
+        low, high = np.percentile(sample.astype(float), _WINDOW_PERCENTILES).tolist()
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(low, high if high > low else low + 1)
+    return node
+
+
+def add_segmentation(
+    scene: slicer.vtkMRMLScene,
+    result: SegmentationResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None = None,
+    name: str | None = None,
+    closed_surface: bool = False,
+) -> slicer.vtkMRMLSegmentationNode:
+    """Add a segmentation: one segment a label, also for labels without voxels, all in one layer.
+
+    Args:
+        reference_node: the volume that was segmented; its geometry becomes the segmentation's reference geometry.
+            Without it, the labels' own grid does.
+        name: of the node; by default the reference's or the model's, with "segmentation".
+        closed_surface: make the surfaces for 3-D views too.
+    """
+    labels = result.label_definitions
+    with _all_or_nothing(scene):
+        node = _new_node(
+            scene,
+            "vtkMRMLSegmentationNode",
+            name or f"{reference_node.GetName() if reference_node else result.provenance.model} segmentation",
+        )
+        _set_provenance(node, result.provenance)
+        node.CreateDefaultDisplayNodes()
+        segmentation = node.GetSegmentation()
+        node.SetSourceRepresentationToBinaryLabelmap()
+        layer = _label_layer(result.labels)
+        for identifier, label in zip(segment_ids(labels), labels, strict=True):
+            segment = _segment(layer, label)
+            if not segmentation.AddSegment(segment, identifier):
+                raise RuntimeError(f"Slicer refused the segment {label.name}.")
+        if reference_node is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
+        else:
+            _set_reference_geometry(segmentation, layer)
+        if closed_surface and not node.CreateClosedSurfaceRepresentation():
+            raise RuntimeError("Slicer could not make the closed surfaces.")
+    return node
+
+
+def add_landmarks(
+    scene: slicer.vtkMRMLScene,
+    result: LandmarksResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None = None,
+    name: str | None = None,
+) -> slicer.vtkMRMLMarkupsFiducialNode:
+    """Add a fiducial list with every landmark of the model; those that were not found have an undefined position.
+
+    A point's label is the landmark's name, its description the definition and the confidence, and its associated node
+    the reference.
+    """
+    with _all_or_nothing(scene):
+        node = _new_node(
+            scene,
+            "vtkMRMLMarkupsFiducialNode",
+            name or f"{reference_node.GetName() if reference_node else result.provenance.model} landmarks",
+        )
+        _set_provenance(node, result.provenance)
+        node.CreateDefaultDisplayNodes()
+        for landmark in result.landmarks:
+            position = (*landmark.position, 1.0) if landmark.found else (0.0, 0.0, 0.0, 1.0)
+            index = node.AddControlPoint((_FLIP @ position)[:3].tolist(), landmark.name)
+            node.SetNthControlPointDescription(index, landmark_description(landmark))
+            if reference_node is not None:
+                node.SetNthControlPointAssociatedNodeID(index, reference_node.GetID())
+            if not landmark.found:
+                node.UnsetNthControlPointPosition(index)
+    return node
+
+
+def add_classification(
+    scene: slicer.vtkMRMLScene, result: ClassificationResult, name: str | None = None
+) -> slicer.vtkMRMLTableNode:
+    """Add a table with a row for each class of each question: target, class, probability, predicted (1 or 0)."""
+    import vtk
+
+    with _all_or_nothing(scene):
+        node = _new_node(scene, "vtkMRMLTableNode", name or f"{result.provenance.model} classification")
+        _set_provenance(node, result.provenance)
+        node.SetDescription(result.research_use)
+        rows = [
+            (prediction.target, class_name, probability, class_name == prediction.predicted)
+            for prediction in result.predictions
+            for class_name, probability in prediction.probabilities.items()
+        ]
+        columns = (
+            ("target", vtk.vtkStringArray(), str),
+            ("class", vtk.vtkStringArray(), str),
+            ("probability", vtk.vtkDoubleArray(), float),
+            ("predicted", vtk.vtkBitArray(), int),
+        )
+        for position, (title, column, kind) in enumerate(columns):
+            column.SetName(title)
+            for row in rows:
+                column.InsertNextValue(kind(row[position]))
+            node.AddColumn(column)
+        node.SetUseColumnTitleAsColumnHeader(True)
+    return node
+
+
+@contextmanager
+def _all_or_nothing(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+    """Make what the block adds one step for the scene; if the block fails, remove all of it."""
+    import slicer
+
+    before = set(_node_ids(scene))
+    scene.SaveStateForUndo()
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        yield
+    except BaseException:
+        for node_id in reversed(_node_ids(scene)):
+            # Removing a node may have removed others with it.
+            if node_id not in before and (node := scene.GetNodeByID(node_id)) is not None:
+                scene.RemoveNode(node)
+        raise
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+
+
+def _node_ids(scene: slicer.vtkMRMLScene) -> list[str]:
+    return [scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())]
+
+
+def _new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
+    return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
+
+
+def _set_provenance(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
+    attributes = {
+        "Model": provenance.model,
+        "ModelVersion": provenance.model_version,
+        "WeightsSHA256": provenance.weights_sha256,
+        "EngineVersion": provenance.engine_version,
+        "Device": provenance.device,
+        "ScanBackend": provenance.scan_backend,
+        "Options": json.dumps(provenance.options, default=str),
+        "Started": provenance.started,
+        "Seconds": json.dumps(provenance.seconds),
+        "Notices": json.dumps(provenance.notices),
+        "ResearchUse": RESEARCH_USE,
+    }
+    for key, value in attributes.items():
+        node.SetAttribute(f"NNMamba.{key}", str(value))
+
+
+def _voxels(image: vtk.vtkImageData) -> np.ndarray:
+    """Return a read-only view (channel, z, y, x) of an image's scalars."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    values = vtk_to_numpy(image.GetPointData().GetScalars())
+    array = np.moveaxis(values.reshape(*image.GetDimensions()[::-1], -1), -1, 0)
+    array.flags.writeable = False
+    return array
+
+
+def _filled(image: vtk.vtkImageData, volume: Volume) -> vtk.vtkImageData:
+    """Return the image with a copy of a volume's only channel as its scalars."""
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    depth, height, width = volume.grid.shape
+    image.SetExtent(0, width - 1, 0, height - 1, 0, depth - 1)
+    values = np.ascontiguousarray(volume.array[0])
+    if values.dtype in (np.bool_, np.float16):
+        values = values.astype(np.uint8 if values.dtype == np.bool_ else np.float32)
+    scalars = numpy_to_vtk(values.ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def _label_layer(labels: Volume) -> slicer.vtkOrientedImageData:
+    import slicer
+
+    layer = _filled(slicer.vtkOrientedImageData(), labels)
+    layer.SetImageToWorldMatrix(_vtk_matrix(_FLIP @ labels.matrix))
+    return layer
+
+
+def _segment(layer: slicer.vtkOrientedImageData, label: Label) -> slicer.vtkSegment:
+    import slicer
+
+    segment = slicer.vtkSegment()
+    segment.SetName(label.name)
+    segment.SetColor(unit_color(label))
+    segment.SetLabelValue(label.value)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    if label.terminology is not None:
+        segment.SetTag(TERMINOLOGY_TAG, terminology_entry(label.terminology))
+    segment.AddRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(), layer)
+    return segment
+
+
+def _set_reference_geometry(segmentation: slicer.vtkSegmentation, layer: slicer.vtkOrientedImageData) -> None:
+    import slicer
+
+    converter = slicer.vtkSegmentationConverter
+    segmentation.SetConversionParameter(
+        converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(layer)
+    )
+
+
+def _hardened(node: slicer.vtkMRMLVolumeNode, transform: slicer.vtkMRMLTransformNode) -> slicer.vtkMRMLVolumeNode:
+    """Return a copy of a volume node, in no scene, with a non-linear parent transform applied to its voxels.
+
+    Raises:
+        VolumeError: if the transform moves the volume's centre off its lattice, so that little of it would be left.
+    """
+    import vtk
+
+    to_world = vtk.vtkGeneralTransform()
+    transform.GetTransformToWorld(to_world)
+    image = node.GetImageData()
+    ijk_to_ras, last = _ijk_to_ras(node, image), np.array(image.GetDimensions()) - 1
+    centre = ijk_to_ras @ (*(last / 2), 1)
+    moved = np.linalg.solve(ijk_to_ras, (*to_world.TransformPoint(centre[:3].tolist()), 1))[:3]
+    if np.any(moved < 0) or np.any(moved > last):
+        raise VolumeError(
+            f"The non-linear transform {transform.GetName()} moves the volume {node.GetName()} off its own lattice: "
+            "resample the volume with it, and select what comes out."
+        )
+    copy = node.NewInstance()
+    copy.CopyContent(node)
+    copy.ApplyNonLinearTransform(to_world)
+    return copy
+
+
+def _world_matrix(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return _array(matrix)
+
+
+def _ijk_to_ras(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:
+    """Return the matrix from the array's indices, which start at 0 also where the image's extent does not."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    start = np.eye(4)
+    start[:3, 3] = image.GetExtent()[::2]
+    return _array(matrix) @ start
+
+
+def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _vtk_matrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, float).ravel().tolist())
+    return matrix
