@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class _Job:
     def __init__(self, engine, task, model, volume, pad_small, on_progress=None, is_cancelled=None):
         self.engine = engine
         self.monitor = Monitor(on_progress, is_cancelled)
-        self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.package = find_package(model)
         self.manifest = self.package.manifest
         if self.manifest.task != task:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from NNMambaLib.commands.arguments import add_job_arguments, make_engine
-from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.job import add_job_arguments, run_job
 from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import OutputError
 
@@ -19,20 +19,10 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.output import check_writable
-    from NNMambaLib.volume_io import read_channels
-
     if not arguments.output.endswith(".json"):
         raise OutputError(f"{arguments.output} must end in .json.")
-    check_writable(arguments.output, arguments.overwrite)
-    engine = make_engine(arguments)
-    volume, notices = read_channels(arguments.input)
-    print_notices(notices)
-    print_estimate(engine, volume, arguments.model)
-    with progress_display() as show:
-        result = engine.classify(volume, arguments.model, on_progress=show)
+    result = run_job(arguments, lambda engine: engine.classify, [arguments.output])
     write_json(asdict(result), arguments.output)
-    print_notices(result.provenance.notices)
     rows = [
         [prediction.target, name, f"{p:.3f}", "predicted" if name == prediction.predicted else ""]
         for prediction in result.predictions

@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.commands.job import add_engine_arguments, make_engine
 from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.results import RESEARCH_USE

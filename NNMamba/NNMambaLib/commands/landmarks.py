@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from NNMambaLib.commands.arguments import add_job_arguments, add_tile_arguments, make_engine
-from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.job import add_job_arguments, add_tile_arguments, run_job
 from NNMambaLib.errors import OutputError
 
 
@@ -19,22 +19,17 @@ def add_parser(commands) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     from NNMambaLib.markups_json import write_markups
-    from NNMambaLib.output import check_writable
-    from NNMambaLib.volume_io import read_channels
 
     if not arguments.output.endswith(".mrk.json"):
         raise OutputError(f"{arguments.output} must end in .mrk.json, Slicer's format of markups.")
-    check_writable(arguments.output, arguments.overwrite)
-    engine = make_engine(arguments)
-    volume, notices = read_channels(arguments.input)
-    print_notices(notices)
-    print_estimate(engine, volume, arguments.model)
-    with progress_display() as show:
-        result = engine.detect_landmarks(
-            volume, arguments.model, step=arguments.step, pad_small=arguments.pad_small, on_progress=show
-        )
+    result = run_job(
+        arguments,
+        lambda engine: engine.detect_landmarks,
+        [arguments.output],
+        step=arguments.step,
+        pad_small=arguments.pad_small,
+    )
     write_markups(result, arguments.output)
-    print_notices(result.provenance.notices)
     rows = [
         [
             landmark.name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from NNMambaLib.commands.arguments import add_job_arguments, add_tile_arguments, make_engine
-from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
+from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.job import add_job_arguments, add_tile_arguments, run_job
 from NNMambaLib.errors import OutputError
 
 
@@ -16,42 +16,37 @@ def add_parser(commands) -> None:
     parser.add_argument("--output", required=True, metavar="FILE", help="labels: .nii.gz, .nrrd, .seg.nrrd")
     parser.add_argument("--probabilities", metavar="FILE", help="also write each label's probability, as channels")
     parser.add_argument("--entropy", metavar="FILE", help="also write the uncertainty, 0 (certain) to 1")
-    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction, default=False,
-                        help="average over mirrored copies: slower, a little more exact (default: no)")  # fmt: skip
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="average over mirrored copies: slower, a little more exact (default: no)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.output import check_writable
     from NNMambaLib.segmentation_file import write_segmentation
-    from NNMambaLib.volume_io import WRITABLE, read_channels, write_volume
+    from NNMambaLib.volume_io import WRITABLE, write_volume
 
     files = [name for name in (arguments.output, arguments.probabilities, arguments.entropy) if name]
     for name in files:
         if not name.lower().endswith(WRITABLE):
             raise OutputError(f"{name} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
-        check_writable(name, arguments.overwrite)
-    engine = make_engine(arguments)
-    volume, notices = read_channels(arguments.input)
-    print_notices(notices)
-    extras = {"probabilities": arguments.probabilities is not None, "entropy": arguments.entropy is not None}
-    print_estimate(engine, volume, arguments.model, **extras)
-    with progress_display() as show:
-        result = engine.segment(
-            volume,
-            arguments.model,
-            mirror=arguments.mirror,
-            step=arguments.step,
-            **extras,
-            pad_small=arguments.pad_small,
-            on_progress=show,
-        )
+    result = run_job(
+        arguments,
+        lambda engine: engine.segment,
+        files,
+        extras={"probabilities": arguments.probabilities is not None, "entropy": arguments.entropy is not None},
+        mirror=arguments.mirror,
+        step=arguments.step,
+        pad_small=arguments.pad_small,
+    )
     write_segmentation(result, arguments.output)
     if result.probabilities is not None:
         write_volume(result.probabilities, arguments.probabilities)
     if result.entropy is not None:
         write_volume(result.entropy, arguments.entropy)
-    print_notices(result.provenance.notices)
     print_table(["label", "volume"], [[name, f"{ml:.1f} mL"] for name, ml in result.volumes_ml.items()])
     print(f"Wrote {', '.join(files)} in {result.provenance.seconds['total']:.1f} s.")
     return {"outputs": files, "volumes_ml": result.volumes_ml, "provenance": result.provenance.as_dict()}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from NNMambaLib.networks.selective_scan import finish_delta, finish_output
+from NNMambaLib.networks.scan_parts import finish_delta, finish_output
 
 _BLOCK = 64
 

@@ -11,19 +11,18 @@ Backends: ``torch`` (two passes over chunks; every device and float type), ``num
 
 from __future__ import annotations
 
-import importlib
-
 import torch
-from torch.nn import functional
 
 from NNMambaLib.errors import BackendError
+from NNMambaLib.networks import scan_mamba_ssm, scan_numba, scan_torch
 
-_BACKEND_MODULES = {"mamba-ssm": "scan_mamba_ssm", "numba": "scan_numba", "torch": "scan_torch"}
+# In the order in which "auto" prefers them.
+_BACKENDS = {"mamba-ssm": scan_mamba_ssm, "numba": scan_numba, "torch": scan_torch}
 
 
 def available_backends() -> dict[str, str | None]:
     """Return {backend name: None where it can be used on this machine, else the reason why not}."""
-    return {name: _module(name).unavailable_reason() for name in _BACKEND_MODULES}
+    return {name: backend.unavailable_reason() for name, backend in _BACKENDS.items()}
 
 
 def resolve_backend(
@@ -36,12 +35,12 @@ def resolve_backend(
     Raises:
         BackendError: if `backend` is unknown, or was asked for by name and cannot serve such tensors here.
     """
-    if backend != "auto" and backend not in _BACKEND_MODULES:
-        raise BackendError(f"Unknown scan backend '{backend}': choose auto, {', '.join(_BACKEND_MODULES)}.")
+    if backend != "auto" and backend not in _BACKENDS:
+        raise BackendError(f"Unknown scan backend '{backend}': choose auto, {', '.join(_BACKENDS)}.")
     request = torch.device(device), dtype
     if backend == "auto":
-        return next(name for name in _BACKEND_MODULES if _module(name).refusal(*request) is None)
-    reason = _module(backend).refusal(*request)
+        return next(name for name in _BACKENDS if _BACKENDS[name].refusal(*request) is None)
+    reason = _BACKENDS[backend].refusal(*request)
     if reason is not None:
         raise BackendError(f"Scan backend '{backend}' cannot be used: {reason}. Choose --backend auto.")
     return backend
@@ -86,27 +85,7 @@ def selective_scan(
     u_, delta_, A, B, C, D, z, delta_bias = (
         None if t is None else t.to(compute) for t in (u, delta, A, B, C, D, z, delta_bias)
     )
-    run = _module(name).scan
-    return run(u_, delta_, A, B, C, D, z, delta_bias, delta_softplus, reverse).to(u.dtype)
-
-
-def finish_delta(delta: torch.Tensor, delta_bias: torch.Tensor | None, delta_softplus: bool) -> torch.Tensor:
-    """Return delta with its bias added and softplus applied, for backends that do not fuse them."""
-    if delta_bias is not None:
-        delta = delta + delta_bias
-    return functional.softplus(delta) if delta_softplus else delta
-
-
-def finish_output(y: torch.Tensor, u: torch.Tensor, D: torch.Tensor | None, z: torch.Tensor | None) -> torch.Tensor:
-    """Return the scan's output with the skip and the gate, for backends that do not fuse them."""
-    if D is not None:
-        y = torch.addcmul(y, u, D)
-    return y if z is None else y * functional.silu(z)
-
-
-def _module(name: str):
-    # Imported on demand: numba and mamba-ssm are optional and slow to import.
-    return importlib.import_module(f"{__package__}.{_BACKEND_MODULES[name]}")
+    return _BACKENDS[name].scan(u_, delta_, A, B, C, D, z, delta_bias, delta_softplus, reverse).to(u.dtype)
 
 
 def _check_shapes(u, delta, A, B, C, D, z, delta_bias) -> None:

@@ -1,8 +1,15 @@
-"""Arguments that the commands share, and the engine made from them."""
+"""What the commands that run a model have in common."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from NNMambaLib.commands.console import print_estimate, print_notices, progress_display
+
+if TYPE_CHECKING:
+    from NNMambaLib.engine import Engine
 
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +27,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the engine is made from."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="stay under this much memory")
@@ -31,9 +39,39 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pad-small", action="store_true", help="run also where most of a patch would be padding")
 
 
-def make_engine(arguments: argparse.Namespace):
+def make_engine(arguments: argparse.Namespace) -> Engine:
     """Return the engine that the arguments ask for."""
     from NNMambaLib.engine import Engine
 
     limit = None if arguments.memory_limit is None else int(arguments.memory_limit * 2**30)
     return Engine(arguments.device, arguments.backend, limit)
+
+
+def run_job(
+    arguments: argparse.Namespace,
+    task: Callable[[Engine], Callable[..., Any]],
+    outputs: Sequence[str],
+    extras: dict[str, bool] | None = None,
+    **options,
+) -> Any:
+    """Run a task of the engine on the inputs, once it is sure that its outputs can be written; return its result.
+
+    Args:
+        task: from an engine to its method, such as ``Engine.segment``.
+        extras: options that the memory depends on.
+        options: the method's other options.
+    """
+    from NNMambaLib.output import check_writable
+    from NNMambaLib.volume_io import read_channels
+
+    for name in outputs:
+        check_writable(name, arguments.overwrite)
+    engine = make_engine(arguments)
+    volume, notices = read_channels(arguments.input)
+    print_notices(notices)
+    extras = extras or {}
+    print_estimate(engine, volume, arguments.model, **extras)
+    with progress_display() as show:
+        result = task(engine)(volume, arguments.model, on_progress=show, **extras, **options)
+    print_notices(result.provenance.notices)
+    return result
