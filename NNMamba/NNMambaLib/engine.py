@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -257,9 +258,7 @@ class _Job:
         )
 
     def _check_cover(self, pad_small: bool) -> None:
-        covered = float(
-            np.prod([min(1, size / width) for size, width in zip(self.grid.shape, self.patch, strict=True)])
-        )
+        covered = math.prod(min(1, size / width) for size, width in zip(self.grid.shape, self.patch, strict=True))
         if covered >= 1:
             return
         if covered < _LEAST_COVERED and not pad_small:

@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> dict:
     import psutil
     import torch
 
+    from NNMambaLib.networks.causal_convolution import causal_conv1d_unavailable_reason
     from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
 
     versions = {"nnmamba": __version__, "Python": platform.python_version()}
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> dict:
     print()
     chosen = resolve_backend("auto", "cuda" if torch.cuda.is_available() else "cpu")
     rows = [[name, reason or ("in use" if name == chosen else "available")] for name, reason in backends.items()]
+    rows.append(["causal-conv1d", causal_conv1d_unavailable_reason() or "available"])
     print_table(["scan backend", ""], rows)
     return {"versions": versions, "devices": devices, "scan_backends": backends, "scan_backend": chosen}
 

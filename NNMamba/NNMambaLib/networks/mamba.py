@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.selective_scan import selective_scan
+from NNMambaLib.networks.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
 
 
 class Mamba(nn.Module):
@@ -50,7 +51,8 @@ class Mamba(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return (batch, L, d) for tokens (batch, L, d)."""
         x, z = self.in_proj(tokens).chunk(2, dim=-1)
-        x = functional.silu(self._causal_convolution(x))
+        accelerated = resolve_backend(self.scan_backend, x.device) == "mamba-ssm"
+        x = causal_convolution_silu(x, self.conv1d.weight[:, 0], self.conv1d.bias, accelerated)
         step, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         y = selective_scan(
             u=x,
@@ -65,12 +67,3 @@ class Mamba(nn.Module):
             backend=self.scan_backend,
         )
         return self.out_proj(y)
-
-    def _causal_convolution(self, x: torch.Tensor) -> torch.Tensor:
-        # As sums of shifted tokens: the tokens stay in rows, where conv1d would transpose there and back.
-        taps = self.conv1d.weight[:, 0]
-        length, last = x.shape[1], taps.shape[1] - 1
-        y = torch.addcmul(self.conv1d.bias, x, taps[:, last])
-        for shift in range(1, min(last, length - 1) + 1):
-            y[:, shift:] = torch.addcmul(y[:, shift:], x[:, : length - shift], taps[:, last - shift])
-        return y
