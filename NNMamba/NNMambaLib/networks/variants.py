@@ -20,6 +20,16 @@ _MIC_CSS = partial(ConvMamba, flips=True, fuse=True)
 _MIC_SINGLE = partial(ConvMamba, d_state=8, fuse=True)
 
 
+# The weights whose shapes tell a network's sizes, and how many axes they have.
+_AXES = {
+    "in_conv.conv.0.weight": 5,
+    "conv8.conv.3.weight": 5,
+    "ds1_cls_conv.weight": 5,
+    "mlp.0.weight": 2,
+    "mlp.3.weight": 2,
+}
+
+
 @dataclass(frozen=True)
 class Variant:
     """One published combination: `network` with `switches`; `heads` is the default of its deep supervision.
@@ -111,6 +121,9 @@ def recognise(state_dict: Mapping[str, torch.Tensor]) -> NetworkDescription:
         ModelError: if it belongs to none; the message names the first keys that do not fit.
     """
     state = _without_module_prefix(state_dict)
+    misshapen = [key for key, axes in _AXES.items() if key in state and state[key].ndim != axes]
+    if misshapen:
+        raise ModelError(_does_not_fit(misshapen, []))
     variant, output = _variant_and_output(state)
     missing = [key for key in ("in_conv.conv.0.weight", output) if key not in state]
     if missing:
