@@ -15,7 +15,7 @@ class DeformationSettings:
     scale: tuple[float, float] = (0.82, 1.12)
     stretch: float = 0.06
     shear: float = 0.08
-    translation: tuple[float, float, float] = (22.0, 14.0, 12.0)
+    translation: tuple[float, float, float] = (30.0, 16.0, 16.0)
     elastic: float = 3.5
     elastic_spacing: tuple[float, float] = (24.0, 48.0)
     mirror_probability: float = 0.5

@@ -108,12 +108,13 @@ def main(arguments: list[str] | None = None) -> None:
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
     samples = SyntheticHeads(load_heads(options.heads), SynthesisSettings(), DATA_SEED, RECALIBRATION_SAMPLES, first)
-    recalibrate_batch_norm(trainer.averaged, DataLoader(samples, num_workers=1))
+    network = trainer.result()
+    recalibrate_batch_norm(network, DataLoader(samples, num_workers=1))
 
-    write_package(options.output, make_manifest(trainer.settings, ()), trainer.averaged, half=True)
+    write_package(options.output, make_manifest(trainer.settings, ()), network, half=True)
     metrics = evaluate(open_package(options.output), options.sources, options.samseg)
     rounded = tuple(Metric(m.name, round(m.value, 4), m.data, m.command) for m in metrics)
-    write_package(options.output, make_manifest(trainer.settings, rounded), trainer.averaged, half=True)
+    write_package(options.output, make_manifest(trainer.settings, rounded), network, half=True)
     for metric in rounded:
         print(f"{metric.value:.4f}  {metric.name}  ({metric.data})")
 

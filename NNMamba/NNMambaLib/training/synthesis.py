@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 
 from NNMambaLib.training import artifacts
 from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, GeneratorClass
@@ -24,7 +25,7 @@ _TO_OUTPUT = torch.tensor([GENERATOR_TO_OUTPUT[c] for c in GeneratorClass], dtyp
 class SynthesisSettings:
     """What the generator may draw. Probabilities are per sample; lengths in mm."""
 
-    shape: tuple[int, int, int] = (96, 112, 96)
+    shape: tuple[int, int, int] = (80, 96, 80)
     spacing: float = 2.0
     deformation: DeformationSettings = field(default_factory=DeformationSettings)
     acquired_probability: float = 0.6
@@ -53,11 +54,11 @@ class Sample:
 
 def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> Sample:
     """One training sample from a head model; everything random comes from `rng`."""
-    intensity = torch.as_tensor(_native_intensity(head, settings, rng))
-    classes = torch.as_tensor(head.classes)
+    intensity = _native_intensity(head, settings, rng)
     if rng.random() < settings.skull_strip_probability:
-        intensity = intensity * (classes > GeneratorClass.EYE_FLUID)
-    intensity = _blur(intensity, rng.uniform(*settings.blur))
+        intensity *= head.classes > GeneratorClass.EYE_FLUID
+    intensity = torch.as_tensor(gaussian_filter(intensity, rng.uniform(*settings.blur), radius=2))
+    classes = torch.as_tensor(head.classes)
 
     positions = sampling_positions(settings.shape, settings.spacing, settings.deformation, rng)
     index = positions + torch.as_tensor(_brain_center(head.classes), dtype=torch.float32)
@@ -116,20 +117,6 @@ def _brain_center(classes: np.ndarray) -> np.ndarray:
         occupied = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
         center.append((occupied[0] + occupied[-1]) / 2)
     return np.array(center)
-
-
-def _blur(volume: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian filter, `sigma` in voxels, five taps an axis."""
-    taps = torch.exp(-0.5 * (torch.arange(-2, 3) / sigma) ** 2)
-    taps /= taps.sum()
-    blurred = volume[None, None]
-    for axis in range(3):
-        shape = [1, 1, 1, 1, 1]
-        shape[2 + axis] = 5
-        padding = [0, 0, 0]
-        padding[axis] = 2
-        blurred = F.conv3d(blurred, taps.reshape(shape), padding=tuple(padding))
-    return blurred[0, 0]
 
 
 def _sample(volume: torch.Tensor, index: torch.Tensor, mode: str) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from NNMambaLib.training import fetch_data
 from NNMambaLib.training.brain_labels import GeneratorClass
 from NNMambaLib.training.label_maps import divide_by_brightness, draw_label_map, read_atlas, to_generator_classes

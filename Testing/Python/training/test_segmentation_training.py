@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
+
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.training.losses import dice_cross_entropy, soft_dice_loss
+from NNMambaLib.training.losses import deeply_supervised, dice_cross_entropy, membership, soft_dice_loss
 from NNMambaLib.training.segmentation import (
     SegmentationTrainer,
     TrainingSettings,
@@ -13,7 +15,6 @@ from NNMambaLib.training.segmentation import (
     learning_rate,
     recalibrate_batch_norm,
 )
-from torch.utils.data import DataLoader, Dataset
 
 SETTINGS = TrainingSettings(
     out_channels=2, base_width=2, steps=4, warm_up_steps=1, checkpoint_every=2, learning_rate=1e-2, workers=0
@@ -44,11 +45,26 @@ class Cubes(Dataset):
         return labels.float()[None] + 0.01, labels
 
 
-def test_loss_is_smallest_for_the_right_answer():
-    labels = torch.randint(0, 3, (1, 8, 8, 8), generator=torch.Generator().manual_seed(0))
-    right = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float() * 20
-    assert soft_dice_loss(right, labels) < 0.01
-    assert dice_cross_entropy(right.roll(1, 1), labels) > 1
+@pytest.fixture
+def reference() -> torch.Tensor:
+    labels = torch.randint(0, 3, (1, 4, 4, 4), generator=torch.Generator().manual_seed(0))
+    return membership(labels, 3).repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+
+
+def test_loss_is_smallest_for_the_right_answer(reference):
+    right = reference * 20
+    assert soft_dice_loss(right, reference) < 0.01
+    assert dice_cross_entropy(right.roll(1, 1), reference) > 1
+
+
+def test_deep_supervision_halves_the_weight_and_drops_the_coarsest(reference):
+    right, half = reference * 20, torch.nn.functional.avg_pool3d(reference, 2) * 20
+    coarsest = torch.full((1, 3, 2, 2, 2), torch.nan)
+    wrong = half.roll(1, 1)
+    assert deeply_supervised([right, half, coarsest], reference) < 0.01
+    expected = (dice_cross_entropy(right, reference) + 0.5 * dice_cross_entropy(wrong, half / 20)) / 1.5
+    assert torch.isclose(deeply_supervised([right, wrong, coarsest], reference), expected)
+    assert torch.isclose(deeply_supervised([right], reference), dice_cross_entropy(right, reference))
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
@@ -69,10 +85,10 @@ def test_leak_falls_to_zero_and_stays_out_of_the_averaged_network():
 
 def test_training_lowers_the_loss(tmp_path):
     reports = []
-    trainer = SegmentationTrainer(replace(SETTINGS, steps=16))
+    trainer = SegmentationTrainer(replace(SETTINGS, steps=40))
     trainer.run(Cubes, tmp_path / "checkpoint.pt", reports.append)
-    assert [report.step for report in reports] == list(range(2, 17, 2))
-    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert [report.step for report in reports] == list(range(2, 41, 2))
+    assert reports[-1].loss < 0.7 * reports[0].loss
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
@@ -98,6 +114,14 @@ def test_shared_layers_stay_shared_in_the_averaged_network(tmp_path):
     trainer.run(Cubes, tmp_path / "checkpoint.pt", lambda progress: None)
     stage = trainer.averaged.layer1
     assert stage[1].mamba_layer is stage[2].mamba_layer
+
+
+def test_result_is_the_averaged_network_without_heads(tmp_path):
+    trainer = SegmentationTrainer(SETTINGS)
+    trainer.run(Cubes, tmp_path / "checkpoint.pt", lambda progress: None)
+    result, volume = trainer.result(), torch.randn(1, 1, 16, 16, 16)
+    assert not any("cls_conv" in name for name in result.state_dict())
+    assert torch.allclose(result(volume), trainer.averaged.eval()(volume), atol=1e-5)
 
 
 def test_recalibration_takes_the_statistics_of_the_data():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from NNMambaLib.training import artifacts
 from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, SAMSEG_TO_GENERATOR, GeneratorClass, OutputLabel
 from NNMambaLib.training.contrast import T1_LIKE_MEANS, random_means, render, t1_like_means
