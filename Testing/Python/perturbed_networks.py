@@ -5,6 +5,7 @@ that the state hardly reaches the output. Here a flip, the tokens' order or D ch
 """
 
 import torch
+
 from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.variants import build_network
 
@@ -35,9 +36,8 @@ def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, dee
 
 def _enliven(mamba):
     """Let the state decide much of the output and remember over a few up to hundreds of tokens."""
-    mamba.in_proj.weight.mul_(2)
     mamba.conv1d.weight.mul_(2)
     mamba.x_proj.weight.mul_(2)
     mamba.dt_proj.bias.uniform_(-3, 1)
-    mamba.A_log.add_(torch.randn_like(mamba.A_log)).sub_(2)
+    mamba.A_log.add_(torch.randn_like(mamba.A_log), alpha=0.5).sub_(1)
     mamba.D.normal_()

@@ -4,8 +4,9 @@ import itertools
 import threading
 
 import pytest
-import selective_scan_reference as reference
 import torch
+
+import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.selective_scan import available_backends, resolve_backend, selective_scan
 
@@ -269,12 +270,11 @@ def test_the_reason_why_a_backend_is_unavailable_is_told():
     assert "GPU" in available_backends()["mamba-ssm"]
 
 
-@pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize(("batch", "channels"), [(1, 40), (1, 130), (3, 64)])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_agrees_on_several_threads(backend, batch, channels, threads):
+def test_agrees_on_several_threads(backend, batch, channels):
     inputs = scan_inputs(batch, 50, channels, 8)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(3)
     computed = run(backend, inputs, delta_softplus=True)
     assert relative_error(computed, reference.selective_scan(**inputs, delta_softplus=True)) < 1e-5
 
@@ -282,7 +282,7 @@ def test_agrees_on_several_threads(backend, batch, channels, threads):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_threads_may_scan_at_once(backend):
     torch.set_num_threads(2)
-    cases = [scan_inputs(1, 500, 64, 16, seed=seed) for seed in (1, 2)]
+    cases = [scan_inputs(1, 200, 64, 16, seed=seed) for seed in (1, 2)]
     alone = [run(backend, case, delta_softplus=True) for case in cases]
     together = [[], []]
     ready = threading.Barrier(2)
