@@ -18,7 +18,11 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
         OutputError: if the folder is missing or not writable, or the file exists and must not be overwritten.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}): choose another name.") from error
+    if exists and not overwrite:
         raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten (--overwrite).")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give the name of a file.")

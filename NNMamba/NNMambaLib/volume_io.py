@@ -18,6 +18,7 @@ from NNMambaLib.volume import Volume
 READABLE = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
 _FORMATS = f"NRRD, NIfTI, MetaImage ({', '.join(READABLE)}) or a folder with one DICOM series"
+_ZERO_SPACING = "{} has a voxel spacing of zero along some axis: correct its header."
 # A slice further from its even place than this part of the spacing makes a series unusable.
 _SLICE_TOLERANCE = 0.1
 
@@ -44,6 +45,8 @@ def read_volume(path: str | Path) -> Volume:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
+        if "change spacing" in str(error):
+            raise VolumeError(_ZERO_SPACING.format(path)) from error
         raise VolumeError(
             f"{path} cannot be read, it is damaged or cut short ({_last_line(error)}): copy or export it again."
         ) from error
@@ -118,7 +121,7 @@ def check_voxels(volume: Volume) -> None:
                 "background's value."
             )
     if not np.isfinite(volume.matrix).all() or volume.grid.voxel_volume <= 1e-9:
-        raise VolumeError(f"{volume.name} has a voxel spacing of zero along some axis: correct its header.")
+        raise VolumeError(_ZERO_SPACING.format(volume.name))
 
 
 def _checked(volume: Volume, image: sitk.Image) -> Volume:
@@ -157,7 +160,7 @@ def _check_nifti(path: Path) -> None:
     if found < needed:
         raise VolumeError(f"{path} is cut short ({found} of {needed} bytes): copy or export it again.")
     if any(not step > 0 and not step < 0 for step in spacing[1 : 1 + min(3, dimensions[0])]):
-        raise VolumeError(f"{path} has a voxel spacing of zero along some axis: correct its header.")
+        raise VolumeError(_ZERO_SPACING.format(path))
 
 
 def _read_dicom(folder: Path) -> Volume:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.commands.console import print_estimate, print_notices, progress_display
+from NNMambaLib.errors import OutputError
 
 if TYPE_CHECKING:
     from NNMambaLib.engine import Engine
@@ -65,6 +66,8 @@ def run_job(
     from NNMambaLib.volume_io import read_channels
 
     for name in outputs:
+        if outputs.count(name) > 1:
+            raise OutputError(f"{name} is asked for twice: give each output a file of its own.")
         check_writable(name, arguments.overwrite)
     engine = make_engine(arguments)
     volume, notices = read_channels(arguments.input)

@@ -236,6 +236,11 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
     )
     require((given.spacing is None) != (given.shape is None), "exactly one of input.spacing and input.shape is needed")
+    pairs = ("RL", "AP", "IS")
+    require(
+        all(sum(letter in pair for letter in given.orientation) == 1 for pair in pairs),
+        f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
+    )
     require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
     outputs = {
         "segmentation": len(manifest.labels) + 1,
@@ -249,7 +254,10 @@ def check_consistency(manifest: Manifest, source: str) -> None:
     require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
     values = sorted(label.value for label in manifest.labels)
     require(values == list(range(1, len(values) + 1)), "label values must be 1, 2, 3, ... (0 is the background)")
+    for target in manifest.targets:
+        require(not target.binary or len(target.classes) == 2, f"the binary target {target.name} needs two classes")
     for kind, names in (
+        ("target", [target.name for target in manifest.targets]),
         ("label", [label.name for label in manifest.labels]),
         ("landmark", [landmark.name for landmark in manifest.landmarks]),
         ("channel", [channel.name for channel in given.channels]),

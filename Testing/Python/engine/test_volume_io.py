@@ -85,7 +85,7 @@ def test_dicom_series_keeps_its_geometry(tmp_path, matrix):
 def test_dicom_series_with_a_missing_slice_is_refused(tmp_path):
     _write_series(_volume(), tmp_path)
     (tmp_path / "slice-2.dcm").unlink()
-    with pytest.raises(VolumeError, match="uneven or missing slices.*export it again, complete"):
+    with pytest.raises(VolumeError, match=r"uneven or missing slices.*export it again, complete"):
         read_volume(tmp_path)
 
 

@@ -1,0 +1,379 @@
+"""What cannot be done ends with one sentence that names the thing and the remedy, and leaves nothing behind."""
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from NNMambaLib import cli, volume_io
+from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.volume import Volume
+from NNMambaLib.volume_io import write_volume
+
+
+@pytest.fixture
+def good(tmp_path):
+    """A volume that the model takes."""
+    return _written(tmp_path / "good.nrrd", _voxels())
+
+
+@pytest.fixture
+def package(tmp_path, segmentation_package):
+    """A copy of the model that a test may spoil."""
+    return Path(shutil.copytree(segmentation_package.path, tmp_path / "model"))
+
+
+@pytest.fixture
+def refused(tmp_path, segmentation_package, capsys):
+    """Run a command that must fail; check how it does, and that its sentence has the given words."""
+
+    def run(*words, volumes, model=segmentation_package.path, command="segment", output=None, options=()):
+        before = _contents(tmp_path)
+        report = tmp_path / "report.json"
+        files = ["--model", str(model), "--output", str(output or tmp_path / "out.nrrd"), "--json", str(report)]
+        code = cli.main([command, *map(str, volumes), *files, "--device", "cpu", *options])
+        printed = capsys.readouterr()
+        complaints = [line for line in printed.err.splitlines() if line.startswith("nnmamba: ")]
+        assert code == 1
+        assert printed.err.splitlines()[-1:] == complaints
+        sentence = complaints[0].removeprefix("nnmamba: ")
+        assert sentence.endswith(".")
+        for word in words:
+            assert word in sentence
+        assert json.loads(report.read_text()) == {"command": command, "success": False, "error": sentence}
+        report.unlink()
+        assert _contents(tmp_path) == before
+
+    return run
+
+
+# --- volumes that cannot be read ---------------------------------------------------------------------------------
+
+
+def test_missing_file(refused):
+    refused("There is no file or folder nowhere.nii.gz", "check the path", volumes=["nowhere.nii.gz"])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_empty_file(refused, tmp_path, ending):
+    path = tmp_path / f"empty{ending}"
+    path.touch()
+    refused(f"{path} is empty", "copy or export it again", volumes=[path])
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.9])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_truncated_file(refused, tmp_path, ending, kept):
+    path = _written(tmp_path / f"cut{ending}", np.random.default_rng(0).random((1, 32, 32, 32), np.float32))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    refused(str(path), "cut short", "copy or export it again", volumes=[path])
+
+
+def test_file_that_is_not_what_its_name_says(refused, tmp_path):
+    path = tmp_path / "notes.nrrd"
+    path.write_text("no voxels here")
+    refused(str(path), "copy or export it again", volumes=[path])
+
+
+def test_unknown_input_format(refused, tmp_path):
+    path = tmp_path / "notes.docx"
+    path.write_text("no voxels here")
+    refused("is of no format that can be read", "give NRRD, NIfTI", volumes=[path])
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_two_dimensional_image(refused, tmp_path, ending):
+    path = tmp_path / f"flat{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((32, 32), np.float32)), str(path))
+    refused(path.name, "give a 3-D volume", volumes=[path])
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_four_dimensional_image(refused, tmp_path, ending):
+    path = tmp_path / f"series{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((3, 32, 32, 32), np.float32), isVector=False), str(path))
+    refused("has 4 dimensions where three are needed", "save the wanted 3-D volume by itself", volumes=[path])
+
+
+# --- volumes that cannot be used ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_numbers(refused, tmp_path, value):
+    voxels = _voxels()
+    voxels[0, 1, 2, 3:5] = value
+    path = _written(tmp_path / "holes.nrrd", voxels)
+    refused("holes.nrrd holds 2 voxels that are NaN or infinite", "replace them", volumes=[path])
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_zero_spacing_in_nifti(refused, tmp_path, ending, axis):
+    path = _written(tmp_path / "case.nii", _voxels())
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 76 + 4 * axis, 0.0)
+    path = tmp_path / f"flat{ending}"
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    refused(f"flat{ending}", "spacing of zero", "correct its header", volumes=[path])
+
+
+@pytest.mark.parametrize("directions", ["(1,0,0) (0,1,0) (0,0,0)", "(0,0,0) (0,1,0) (0,0,1)"])
+def test_zero_spacing_in_nrrd(refused, tmp_path, directions):
+    path = tmp_path / "flat.nrrd"
+    header = (
+        "NRRD0004\ntype: float\ndimension: 3\nspace: left-posterior-superior\nsizes: 32 32 32\n"
+        f"space directions: {directions}\nendian: little\nencoding: raw\nspace origin: (0,0,0)\n\n"
+    )
+    path.write_bytes(header.encode() + _voxels().tobytes())
+    refused("flat.nrrd", "spacing of zero", "correct its header", volumes=[path])
+
+
+def test_zero_spacing_in_metaimage(refused, tmp_path):
+    path = _written(tmp_path / "flat.mha", _voxels())
+    path.write_bytes(path.read_bytes().replace(b"ElementSpacing = 3 3 3", b"ElementSpacing = 3 0 3"))
+    refused("flat.mha", "spacing of zero", "correct its header", volumes=[path])
+
+
+def test_volume_smaller_than_half_a_patch(refused, tmp_path, capsys, segmentation_package):
+    path = _written(tmp_path / "small.nrrd", _voxels((32, 20, 20)))
+    refused(
+        "small.nrrd is too small", "20x20x32 voxels where the model's patch has 32x32x32", "--pad-small", volumes=[path]
+    )
+    arguments = ["segment", str(path), "--model", str(segmentation_package.path), "--output", str(tmp_path / "s.nrrd")]
+    assert cli.main([*arguments, "--pad-small"]) == 0
+    assert "Note: padded: 20x20x32 voxels where the model's patch has 32x32x32." in capsys.readouterr().err
+
+
+def test_volume_a_little_smaller_than_a_patch_is_padded_and_noted(tmp_path, segmentation_package, capsys):
+    path = _written(tmp_path / "small.nrrd", _voxels((32, 30, 31)))
+    arguments = ["segment", str(path), "--model", str(segmentation_package.path), "--output", str(tmp_path / "s.nrrd")]
+    assert cli.main(arguments) == 0
+    assert "Note: padded: 31x30x32" in capsys.readouterr().err
+
+
+def test_wrong_channel_count(refused, tmp_path, good, landmarks_package):
+    path = _written(tmp_path / "two.nrrd", np.zeros((2, 32, 32, 32), np.float32))
+    refused("two.nrrd has 2 channels and the model takes 1 (intensity)", volumes=[path])
+    refused(
+        "good.nrrd has 1 channel and the model takes 3 (front, side, top)", "give one volume for each",
+        volumes=[good], model=landmarks_package.path, command="landmarks", output=tmp_path / "out.mrk.json",
+    )  # fmt: skip
+
+
+# --- models ------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_model(refused, good):
+    refused("There is no model 'brian-tissues'", "one of those installed", volumes=[good], model="brian-tissues")
+
+
+def test_folder_or_file_that_is_no_package(refused, good, tmp_path):
+    refused(f"The model package {tmp_path} lacks model.json", volumes=[good], model=tmp_path)
+    refused(f"{good} is no model package", volumes=[good], model=good)
+
+
+def test_missing_weights(refused, good, package):
+    (package / "weights.safetensors").unlink()
+    refused("lacks weights.safetensors", "install the package again", volumes=[good], model=package)
+
+
+def test_altered_weights(refused, good, package):
+    content = bytearray((package / "weights.safetensors").read_bytes())
+    content[-1] ^= 1
+    (package / "weights.safetensors").write_bytes(content)
+    refused("were altered or damaged (SHA-256", "install the package again", volumes=[good], model=package)
+
+
+def test_weights_of_another_network(refused, good, package):
+    edit = _manifest(package)
+    edit["network"]["base_width"] = 5
+    (package / "model.json").write_text(json.dumps(edit))
+    refused("do not fit its network SEG-CSS", "install the package again", volumes=[good], model=package)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("colour", "red", ["'colour' was unexpected"]),
+        ("input.paddding", 3, ["at input", "'paddding' was unexpected"]),
+        ("labels.0.shade", 3, ["at labels.0", "'shade' was unexpected"]),
+        ("task", "guessing", ["at task"]),
+        ("network.variant", "SEG-XXL", ["at network.variant", "'SEG-XXL'"]),
+        ("input.patch", [32, 32], ["at input.patch"]),
+        ("input.patch", [32, 32, 40], ["input.patch must be divisible by 16"]),
+        ("input.spacing", [3, 3, 0], ["at input.spacing.2"]),
+        ("input.shape", [32, 32, 32], ["exactly one of input.spacing and input.shape"]),
+        ("input.orientation", "RAA", ["input.orientation is RAA"]),
+        ("input.channels.0.normalisation", {"kind": "ct"}, ["at input.channels.0.normalisation"]),
+        ("labels.0.value", 7, ["label values must be 1, 2, 3"]),
+        ("labels.1.name", "low", ["two labels have the same name"]),
+        ("network.out_channels", 9, ["needs 4 outputs and the network has 9"]),
+        ("weights.sha256", "abc", ["at weights.sha256"]),
+        ("schema_version", 2, ["at schema_version"]),
+        ("version", "one", ["at version"]),
+    ],
+)  # fmt: skip
+def test_faulty_manifest(refused, good, package, place, value, words):
+    *path, key = [int(part) if part.isdigit() else part for part in place.split(".")]
+    edit = _manifest(package)
+    section = edit
+    for part in path:
+        section = section[part]
+    section[key] = value
+    (package / "model.json").write_text(json.dumps(edit))
+    refused(str(package / "model.json"), *words, "correct the manifest", volumes=[good], model=package)
+
+
+def test_manifest_that_is_no_json(refused, good, package):
+    (package / "model.json").write_text("{")
+    refused("model.json is not valid JSON", "restore the original file", volumes=[good], model=package)
+
+
+def test_model_of_another_task(refused, good, landmarks_package):
+    words = "The model brightest-point is for landmarks, not for segmentation", "choose another"
+    refused(*words, volumes=[good] * 3, model=landmarks_package.path)
+
+
+# --- outputs -----------------------------------------------------------------------------------------------------
+
+
+def test_output_in_a_missing_folder(refused, good, tmp_path):
+    folder = tmp_path / "missing"
+    refused(f"The folder {folder} does not exist: create it first", volumes=[good], output=folder / "out.nrrd")
+
+
+def test_output_below_a_file(refused, good):
+    refused("does not exist", volumes=[good], output=good / "out.nrrd")
+
+
+def test_folder_in_the_way(refused, good, tmp_path):
+    (tmp_path / "out.nrrd").mkdir()
+    words = "out.nrrd is a folder: give the name of a file"
+    refused(words, volumes=[good], output=tmp_path / "out.nrrd", options=["--overwrite"])
+
+
+def test_existing_file_is_kept_unless_it_may_be_overwritten(refused, good, tmp_path, segmentation_package):
+    output = tmp_path / "out.nrrd"
+    output.write_text("precious")
+    refused("exists already: choose another name", "--overwrite", volumes=[good], output=output)
+    assert output.read_text() == "precious"
+    arguments = ["segment", str(good), "--model", str(segmentation_package.path), "--output", str(output)]
+    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert output.read_bytes().startswith(b"NRRD")
+
+
+def test_unknown_output_format(refused, good, tmp_path):
+    refused(
+        "out.stl is of no format that can be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
+    )
+    for command, ending in (("landmarks", ".mrk.json"), ("classify", ".json")):
+        refused(f"must end in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")
+
+
+def test_name_too_long_for_the_file_system(refused, good, tmp_path):
+    words = "cannot be written (File name too long): choose another name"
+    refused(words, volumes=[good], output=tmp_path / f"{'x' * 300}.nrrd")
+
+
+def test_two_outputs_in_one_file(refused, good, tmp_path):
+    output = tmp_path / "out.nrrd"
+    words = f"{output} is asked for twice"
+    refused(words, volumes=[good], output=output, options=["--probabilities", str(output)])
+
+
+def test_disk_that_fills_up_leaves_no_half_file(refused, good, monkeypatch):
+    def fail(image, name, **options):
+        Path(name).write_bytes(b"half")
+        raise RuntimeError("sitk::ERROR: no space left on device")
+
+    monkeypatch.setattr(volume_io.sitk, "WriteImage", fail)
+    refused("out.nrrd cannot be written (no space left on device): check space", volumes=[good])
+
+
+def test_report_that_cannot_be_written(good, segmentation_package, tmp_path, capsys):
+    arguments = ["segment", str(good), "--model", str(segmentation_package.path), "--output", str(tmp_path / "s.nrrd")]
+    assert cli.main([*arguments, "--json", str(tmp_path / "missing" / "report.json")]) == 1
+    assert "create it first" in capsys.readouterr().err
+    assert not (tmp_path / "s.nrrd").exists()
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--device", "abacus"], ["The device 'abacus' cannot be used", "choose --device auto or cpu"]),
+        (["--device", "meta"], ["The device 'meta' cannot be used"]),
+        (["--backend", "slide-rule"], ["slide-rule"]),
+        (["--step", "0"], ["step is 0.0 and must be more than 0 and at most 1"]),
+        (["--step", "nan"], ["must be more than 0 and at most 1"]),
+        (["--mirror"], ["does not allow mirroring: run it without"]),
+        (["--memory-limit", "0.000001"], ["needs at least", "crop the volume"]),
+    ],
+)
+def test_option_that_cannot_be_had(refused, good, options, words):
+    refused(*words, volumes=[good], options=options)
+
+
+def test_variant_of_another_task(tmp_path, capsys):
+    assert cli.main(["random-model", "segmentation", "--variant", "CLS", "--output", str(tmp_path / "m")]) == 1
+    assert "Variant CLS is not for segmentation: choose one of SEG-CSS" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_interruption_leaves_nothing(good, tmp_path, segmentation_package, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("NNMambaLib.engine.prepare", interrupt)
+    output, report = tmp_path / "out.nrrd", tmp_path / "report.json"
+    arguments = ["segment", str(good), "--model", str(segmentation_package.path), "--output", str(output)]
+    assert cli.main([*arguments, "--json", str(report)]) == 130
+    assert "Interrupted; nothing was written." in capsys.readouterr().err
+    assert json.loads(report.read_text())["success"] is False
+    assert not output.exists()
+
+
+def test_exit_code_reaches_the_shell(tmp_path):
+    """Through a process of its own, as a script has it."""
+    command = [sys.executable, "-m", "NNMambaLib.cli", "segment", "nowhere.nrrd", "--model", "m", "--output", "o.nrrd"]
+    root = Path(cli.__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "nnmamba: There is no file or folder nowhere.nrrd: check the path.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_classifier_refuses_like_the_others(refused, good, tmp_path):
+    package = write_random_package(tmp_path / "c", random_manifest("classification", base_width=2, channels=2))
+    words = "good.nrrd has 1 channel and the model takes 2"
+    refused(words, volumes=[good], model=package.path, command="classify", output=tmp_path / "out.json")
+
+
+def _voxels(shape=(32, 32, 32)):
+    return np.random.default_rng(0).uniform(0, 3, (1, *shape)).astype(np.float32)
+
+
+def _written(path, voxels):
+    write_volume(Volume(voxels, np.diag([3.0, 3, 3, 1])), path)
+    return path
+
+
+def _manifest(package):
+    return json.loads((package / "model.json").read_text())
+
+
+def _contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
