@@ -235,6 +235,11 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         len(given.channels) == network.in_channels,
         f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
     )
+    require(
+        network.is_classifier == (manifest.task == "classification"),
+        f"the network {network.variant} is not for {manifest.task}",
+    )
+    require(not (network.is_classifier and network.head_channels), "a classifier has no head_channels")
     require((given.spacing is None) != (given.shape is None), "exactly one of input.spacing and input.shape is needed")
     pairs = ("RL", "AP", "IS")
     require(
@@ -270,8 +275,12 @@ def _check_schema(content: Any, source: str) -> None:
 
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(content))
     if error is not None:
-        where = ".".join(str(part) for part in error.absolute_path) or "the manifest"
-        raise ModelError(f"{source} does not follow the schema at {where}: {error.message}; correct the manifest.")
+        where, complaint = ".".join(str(part) for part in error.absolute_path) or "the manifest", error.message
+        if error.validator is None:
+            # A section that the schema rules out; jsonschema neither names it nor says why.
+            where = next(key for key, value in content.items() if value == error.instance)
+            complaint = f"a manifest for {content['task']} has no such section"
+        raise ModelError(f"{source} does not follow the schema at {where}: {complaint}; correct the manifest.")
 
 
 @lru_cache(maxsize=1)

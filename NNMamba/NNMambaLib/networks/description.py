@@ -24,3 +24,8 @@ class NetworkDescription:
     out_channels: int
     base_width: int = 32
     head_channels: int | None = None
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether there is one output a volume; the other networks have one at each voxel."""
+        return "CLS" in self.variant
