@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from NNMambaLib import __version__
-from NNMambaLib.commands import classify, demo, info, landmarks, models, random_model, segment
+from NNMambaLib.commands import classify, demo, evaluate, info, landmarks, models, random_model, segment
 from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.output import check_writable
 
-_COMMANDS = (segment, landmarks, classify, models, info, demo, random_model)
+_COMMANDS = (segment, landmarks, classify, evaluate, models, info, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
 
 

@@ -1,0 +1,1 @@
+"""Metrics of the three tasks, case by case and over cases."""

@@ -1,0 +1,104 @@
+"""How good predicted class probabilities are; the metrics are scikit-learn's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BinaryAccuracy:
+    """Two classes, the second being the one to detect. AUC and the rates are NaN where a class does not occur.
+
+    Attributes:
+        youden_threshold: probability at which sensitivity + specificity is largest; to be chosen on other data than it
+            is used on.
+    """
+
+    auc: float
+    sensitivity: float
+    specificity: float
+    precision: float
+    youden_threshold: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Predictions in bins of equal width of the predicted class's probability.
+
+    Attributes:
+        confidence, accuracy, count: of each bin that is not empty.
+        calibration_error: expected calibration error, the mean of |accuracy - confidence| weighted by count.
+    """
+
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    count: tuple[int, ...]
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class ClassificationAccuracy:
+    """Over all cases. `f1` is the mean over the classes (macro); `binary` is for two classes only."""
+
+    accuracy: float
+    f1: float
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: Reliability
+    binary: BinaryAccuracy | None
+
+
+def evaluate_classes(probabilities: np.ndarray, truth: Sequence[int], threshold: float = 0.5) -> ClassificationAccuracy:
+    """Return the accuracy of class probabilities.
+
+    Args:
+        probabilities: (case, class), rows summing to 1.
+        truth: index of each case's class.
+        threshold: least probability of the second of two classes to be predicted.
+
+    Raises:
+        ValueError: if there are no cases, or as many truths as cases are not given.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+    probabilities, truth = np.asarray(probabilities, float), np.asarray(truth, int)
+    if probabilities.ndim != 2 or len(probabilities) != len(truth) or len(truth) == 0:
+        raise ValueError(f"probabilities (case, class) and one truth a case are needed, not {probabilities.shape}.")
+    classes = list(range(probabilities.shape[1]))
+    two = len(classes) == 2
+    predicted = (probabilities[:, 1] >= threshold).astype(int) if two else probabilities.argmax(1)
+    return ClassificationAccuracy(
+        float(accuracy_score(truth, predicted)),
+        float(f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),
+        tuple(tuple(int(n) for n in row) for row in confusion_matrix(truth, predicted, labels=classes)),
+        reliability(probabilities[np.arange(len(truth)), predicted], predicted == truth),
+        _binary(probabilities[:, 1], truth, predicted) if two else None,
+    )
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> Reliability:
+    """Return the reliability of predictions: their confidence 0..1, and whether they were right."""
+    index = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    used = [number for number in range(bins) if (index == number).any()]
+    means = [float(np.mean(confidence[index == number])) for number in used]
+    hits = [float(np.mean(right[index == number])) for number in used]
+    counts = [int((index == number).sum()) for number in used]
+    gaps = np.abs(np.subtract(means, hits))
+    return Reliability(tuple(means), tuple(hits), tuple(counts), float(np.average(gaps, weights=counts)))
+
+
+def _binary(p: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> BinaryAccuracy:
+    from sklearn.metrics import precision_score, recall_score, roc_auc_score, roc_curve
+
+    if len(set(truth)) < 2:
+        return BinaryAccuracy(*([float("nan")] * 5))
+    false_rate, true_rate, thresholds = roc_curve(truth, p)
+    return BinaryAccuracy(
+        float(roc_auc_score(truth, p)),
+        float(recall_score(truth, predicted, zero_division=0)),
+        float(recall_score(truth, predicted, pos_label=0, zero_division=0)),
+        float(precision_score(truth, predicted, zero_division=0)),
+        float(thresholds[np.argmax(true_rate - false_rate)]),
+    )

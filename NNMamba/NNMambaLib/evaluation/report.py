@@ -1,0 +1,162 @@
+"""A report over cases for each task: figures for programs, and rows for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_markups, read_markups
+from NNMambaLib.evaluation.classification import evaluate_classes
+from NNMambaLib.evaluation.landmarks import RADII_MM, compare_landmarks
+from NNMambaLib.evaluation.segmentation import LabelAgreement, compare_labels
+from NNMambaLib.evaluation.summary import Summary, summarise
+from NNMambaLib.volume_io import read_volume
+
+
+@dataclass(frozen=True)
+class Report:
+    """`content` is ready for JSON (numbers that do not exist are null); `header` and `rows` are a table of it."""
+
+    content: dict[str, Any]
+    header: list[str]
+    rows: list[list[str]]
+
+
+def report_segmentation(
+    prediction: str | Path, reference: str | Path, tolerance: float = 1.0, names: Mapping[int, str] | None = None
+) -> Report:
+    """Compare the label volumes of two folders.
+
+    Args:
+        tolerance: of the normalised surface distance, mm.
+        names: of the label values.
+
+    Raises:
+        VolumeError: if the folders do not hold the same cases, or a pair has different grids.
+    """
+    cases = {
+        case: compare_labels(read_volume(ours), read_volume(theirs), tolerance)
+        for case, (ours, theirs) in paired_cases(prediction, reference).items()
+    }
+    values = sorted({value for labels in cases.values() for value in labels})
+    name = {value: (names or {}).get(value, str(value)) for value in values}
+    figures = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
+    summaries = {
+        name[value]: {
+            figure: summarise([getattr(labels[value], figure) for labels in cases.values() if value in labels])
+            for figure in figures
+        }
+        for value in values
+    }
+    content = {
+        "task": "segmentation",
+        "tolerance_mm": tolerance,
+        "labels": {label: {f: asdict(s) for f, s in summary.items()} for label, summary in summaries.items()},
+        "cases": {
+            case: {
+                name[value]: asdict(agreement) | {"volume_difference_ml": agreement.volume_difference_ml}
+                for value, agreement in labels.items()
+            }
+            for case, labels in cases.items()
+        },
+    }
+    rows = [
+        [label, str(s["dice"].count), *(_interval(s[f]) for f in ("dice", "hd95", "nsd", "volume_difference_ml"))]
+        for label, s in summaries.items()
+    ]
+    header = ["label", "cases", "Dice", "HD95 mm", f"NSD at {tolerance:g} mm", "volume difference mL"]
+    return Report(_without_nan(content), header, rows)
+
+
+def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
+    """Compare the markups (``.mrk.json``) of two folders.
+
+    Raises:
+        VolumeError: if the folders do not hold the same cases, or a file is no markups file.
+    """
+    pairs = paired_markups(prediction, reference)
+    ours, theirs = ([read_markups(pair[side]) for pair in pairs.values()] for side in (0, 1))
+    accuracies = compare_landmarks(ours, theirs)
+    content = {"task": "landmarks", "cases": list(pairs), "landmarks": {}}
+    rows = []
+    for name, accuracy in accuracies.items():
+        summary = summarise(accuracy.errors)
+        rates = {f"{radius:g}": accuracy.success_rate(radius) for radius in RADII_MM}
+        content["landmarks"][name] = {
+            "radial_error_mm": asdict(summary),
+            "success_rate": rates,
+            "missed": accuracy.missed,
+            "false": accuracy.false,
+        }
+        shown = [_number(rate) for rate in rates.values()]
+        rows.append([name, _interval(summary), *shown, str(accuracy.missed), str(accuracy.false)])
+    everything = summarise([error for accuracy in accuracies.values() for error in accuracy.errors])
+    content["all"] = {"radial_error_mm": asdict(everything)}
+    rows.append(["all", _interval(everything), *[""] * len(RADII_MM), "", ""])
+    header = ["landmark", "radial error mm", *(f"within {radius:g} mm" for radius in RADII_MM), "missed", "false"]
+    return Report(_without_nan(content), header, rows)
+
+
+def report_classification(prediction: str | Path, reference: str | Path) -> Report:
+    """Compare the predictions of ``nnmamba classify`` in a folder with a table of classes.
+
+    Raises:
+        VolumeError: if the cases differ, or a class of the table is none of the model's.
+    """
+    cases = paired_classes(prediction, reference)
+    first = next(iter(cases.values()))[0]
+    content = {"task": "classification", "cases": list(cases), "targets": {}}
+    rows = []
+    for position, target in enumerate(first["predictions"]):
+        classes = list(target["probabilities"])
+        probabilities = np.array(
+            [[p["predictions"][position]["probabilities"][name] for name in classes] for p, _ in cases.values()]
+        )
+        column = target["target"] if target["target"] in next(iter(cases.values()))[1] else "class"
+        truth = [_class_index(row, column, classes, case) for case, (_, row) in cases.items()]
+        result = evaluate_classes(probabilities, truth)
+        content["targets"][target["target"]] = {"classes": classes, **asdict(result)}
+        binary = (
+            [result.binary.auc, result.binary.sensitivity, result.binary.specificity]
+            if result.binary
+            else [math.nan] * 3
+        )
+        figures = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
+        rows.append([target["target"], str(len(cases)), *(_number(figure) for figure in figures)])
+    header = ["target", "cases", "accuracy", "F1", "AUC", "sensitivity", "specificity", "calibration error"]
+    return Report(_without_nan(content), header, rows)
+
+
+def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: str) -> int:
+    if row.get(column) not in classes:
+        raise VolumeError(
+            f"Case {case} has '{row.get(column)}' in the column {column}, and the model's classes are "
+            f"{', '.join(classes)}: correct the table."
+        )
+    return classes.index(row[column])
+
+
+def _interval(summary: Summary) -> str:
+    if summary.mean is None:
+        return "-"
+    interval = "" if summary.low is None else f" ({_number(summary.low)}, {_number(summary.high)})"
+    return f"{_number(summary.mean)}{interval}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: NaN becomes null, infinity a string."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else ("infinite" if math.isinf(value) else value)
+    if isinstance(value, Mapping):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return [_without_nan(entry) for entry in value] if isinstance(value, (list, tuple)) else value

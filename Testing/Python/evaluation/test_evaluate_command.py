@@ -1,0 +1,99 @@
+"""``nnmamba evaluate`` from files to a report."""
+
+import json
+
+import numpy as np
+import pytest
+
+from NNMambaLib.cli import main
+from NNMambaLib.volume import Volume
+from NNMambaLib.volume_io import write_volume
+
+pytest.importorskip("monai", reason="the extra evaluate is not installed")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("prediction", "reference"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "prediction", tmp_path / "reference"
+
+
+def evaluate(task, folders, output, *more):
+    prediction, reference = folders
+    files = ["--prediction", str(prediction), "--reference", str(reference), "--output", str(output)]
+    return main(["evaluate", task, *files, *more])
+
+
+def write_cube(path, first):
+    array = np.zeros((1, 10, 10, 10), np.uint8)
+    array[0, first : first + 4, 3:7, 3:7] = 1
+    write_volume(Volume(array, np.eye(4)), path)
+
+
+def write_points(path, system="LPS", **points):
+    controls = [
+        {"label": name, "position": position or [0, 0, 0], "positionStatus": "defined" if position else "undefined"}
+        for name, position in points.items()
+    ]
+    path.write_text(json.dumps({"markups": [{"coordinateSystem": system, "controlPoints": controls}]}))
+
+
+def test_segmentation(folders, tmp_path, capsys):
+    prediction, reference = folders
+    for case, first in (("a", 3), ("b", 4)):
+        write_cube(prediction / f"{case}.nii.gz", first)
+        write_cube(reference / f"{case}.nrrd", 3)
+    assert evaluate("segmentation", folders, tmp_path / "report.json") == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [report["cases"][case]["1"]["dice"] for case in "ab"] == [1, 0.75]
+    assert report["labels"]["1"]["dice"]["mean"] == pytest.approx(0.875)
+    assert "0.875" in capsys.readouterr().out
+
+
+def test_landmarks_in_ras_and_lps(folders, tmp_path):
+    prediction, reference = folders
+    write_points(prediction / "a.mrk.json", AC=[1, 2, 3], PC=None)
+    write_points(reference / "a.mrk.json", system="RAS", AC=[-1, -2, 5], PC=[0, 0, 0])
+    assert evaluate("landmarks", folders, tmp_path / "report.json") == 0
+    landmarks = json.loads((tmp_path / "report.json").read_text())["landmarks"]
+    assert landmarks["AC"]["radial_error_mm"]["mean"] == 2
+    assert landmarks["PC"] == {
+        "radial_error_mm": {"mean": None, "median": None, "low": None, "high": None, "count": 0, "without": 0},
+        "success_rate": {"2": 0, "2.5": 0, "3": 0, "4": 0},
+        "missed": 1,
+        "false": 0,
+    }
+
+
+def test_classification_with_a_reliability_plot(folders, tmp_path):
+    prediction, reference = folders
+    for case, p in (("a", 0.9), ("b", 0.2), ("c", 0.7)):
+        answer = {"target": "contrast", "probabilities": {"T1": 1 - p, "T2": p}, "predicted": "T2" if p > 0.5 else "T1"}
+        (prediction / f"{case}.json").write_text(json.dumps({"predictions": [answer]}))
+    (reference / "classes.csv").write_text("case, class\na, T2\nb, T1\nc, T1\n")
+    plot = tmp_path / "reliability.png"
+    assert evaluate("classification", folders, tmp_path / "report.json", "--plot", str(plot)) == 0
+    target = json.loads((tmp_path / "report.json").read_text())["targets"]["contrast"]
+    assert target["accuracy"] == pytest.approx(2 / 3)
+    assert target["binary"]["auc"] == 1
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_cases_must_be_the_same_on_both_sides(folders, tmp_path, capsys):
+    prediction, reference = folders
+    write_cube(prediction / "a.nii.gz", 3)
+    for case in "ab":
+        write_cube(reference / f"{case}.nii.gz", 3)
+    assert evaluate("segmentation", folders, tmp_path / "report.json") == 1
+    assert "lacks 1 cases, first b" in capsys.readouterr().err
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_class_that_the_model_does_not_know_is_named(folders, tmp_path, capsys):
+    prediction, reference = folders
+    answer = {"target": "contrast", "probabilities": {"T1": 0.5, "T2": 0.5}, "predicted": "T1"}
+    (prediction / "a.json").write_text(json.dumps({"predictions": [answer]}))
+    (reference / "classes.csv").write_text("case,class\na,FLAIR\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    assert "'FLAIR'" in capsys.readouterr().err
