@@ -116,6 +116,14 @@ def test_labels_probabilities_and_entropy_agree(engine, phantom, tmp_path, spaci
         assert np.array_equal(volume.matrix, phantom.matrix)
 
 
+def test_outside_the_models_grid_there_is_background(engine, phantom, tmp_path):
+    """A whole number of large voxels may be short of the outermost of the volume's own."""
+    package = write_segmentation_package(tmp_path, spacing=(7.7, 3.0, 3.0), patch=(16, 32, 32))
+    p = engine.segment(phantom, package, probabilities=True).probabilities.array
+    assert (p[0, :, :, [0, -1]] == 1).all()
+    assert (p[1:, :, :, [0, -1]] == 0).all()
+
+
 def test_extras_come_only_where_asked_for(engine, phantom, segmentation_package):
     result = engine.segment(phantom, segmentation_package)
     assert result.probabilities is None
