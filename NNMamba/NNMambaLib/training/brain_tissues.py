@@ -35,16 +35,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=TrainingSettings.steps)
+    parser.add_argument("--steps", type=int, help="all steps; given to a run that is carried on, it moves its end")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
     heads = load_heads(options.heads)
     if options.checkpoint.exists():
-        trainer = SegmentationTrainer.resume(options.checkpoint)
+        trainer = SegmentationTrainer.resume(options.checkpoint, steps=options.steps)
     else:
-        trainer = SegmentationTrainer(TrainingSettings(out_channels=len(OutputLabel), steps=options.steps))
+        steps = options.steps or TrainingSettings.steps
+        trainer = SegmentationTrainer(TrainingSettings(out_channels=len(OutputLabel), steps=steps))
 
     def make_dataset(first: int, length: int) -> SyntheticHeads:
         return SyntheticHeads(heads, SynthesisSettings(), DATA_SEED, length, first)

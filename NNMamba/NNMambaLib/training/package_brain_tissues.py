@@ -33,7 +33,7 @@ from NNMambaLib.training.segmentation import SegmentationTrainer, TrainingSettin
 from NNMambaLib.training.synthesis import NORMALIZATION_PERCENTILES, SynthesisSettings
 
 VERSION = "0.1.0"
-RECALIBRATION_SAMPLES = 64
+RECALIBRATION_SAMPLES = 32
 # Names, colors (Okabe and Ito's palette, told apart with any color vision) and SNOMED CT types as in Slicer's
 # terminology lists. No single concept covers the deep nuclei together, so their type is the wider "Gray Matter".
 LABELS = {

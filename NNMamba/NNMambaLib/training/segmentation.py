@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -114,10 +114,11 @@ class SegmentationTrainer:
         partial.replace(path)
 
     @classmethod
-    def resume(cls, path: Path) -> "SegmentationTrainer":
-        """The trainer as `save` left it."""
+    def resume(cls, path: Path, steps: int | None = None) -> "SegmentationTrainer":
+        """The trainer as `save` left it; with another number of steps in all where `steps` is given."""
         content = torch.load(path, weights_only=True)
-        trainer = cls(TrainingSettings(**content["settings"]))
+        settings = TrainingSettings(**content["settings"])
+        trainer = cls(settings if steps is None else replace(settings, steps=steps))
         trainer.step = content["step"]
         trainer.network.load_state_dict(content["network"])
         trainer.averaged.load_state_dict(content["averaged"])
