@@ -75,6 +75,12 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates[100] == pytest.approx(0.0)
 
 
+def test_resumed_run_can_be_given_another_end(tmp_path):
+    SegmentationTrainer(SETTINGS).save(tmp_path / "checkpoint.pt")
+    assert SegmentationTrainer.resume(tmp_path / "checkpoint.pt").settings == SETTINGS
+    assert SegmentationTrainer.resume(tmp_path / "checkpoint.pt", steps=9).settings == replace(SETTINGS, steps=9)
+
+
 def test_leak_falls_to_zero_and_stays_out_of_the_averaged_network():
     settings = replace(SETTINGS, steps=100, leak=0.2, leak_until=0.5)
     assert [leak(step, settings) for step in (0, 25, 50, 100)] == pytest.approx([0.2, 0.1, 0.0, 0.0])
