@@ -127,7 +127,14 @@ class Engine:
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
             tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
             return landmarks.detect(
-                prepared, network, attempt.device, tiling, manifest.landmarks, manifest.heatmap, job.monitor
+                prepared,
+                job.volume.grid,
+                network,
+                attempt.device,
+                tiling,
+                manifest.landmarks,
+                manifest.heatmap,
+                job.monitor,
             )
 
         found = job.run(run, job.need())
@@ -154,6 +161,11 @@ class Engine:
             )
 
         return ClassificationResult(job.run(run, job.need(), whole_patch=True), job.provenance({}))
+
+    def run(self, task: str, volume: Volume | Sequence[Volume], model: Model, **options) -> Any:
+        """Run a task by its name: `segment`, `detect_landmarks` or `classify`, with their options."""
+        tasks = {"segmentation": self.segment, "landmarks": self.detect_landmarks, "classification": self.classify}
+        return tasks[task](volume, model, **options)
 
     def estimate_memory(
         self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, entropy: bool = False
@@ -183,10 +195,7 @@ class _Job:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.package = find_package(model)
         self.manifest = self.package.manifest
-        if self.manifest.task != task:
-            raise ModelError(
-                f"The model {self.manifest.name} is for {self.manifest.task}, not for {task}: choose another."
-            )
+        self.package.require_task(task)
         self.volume, notices = stack_channels([volume] if isinstance(volume, Volume) else list(volume))
         self.notices = list(notices)
         check_voxels(self.volume)

@@ -20,31 +20,46 @@ def regular_grid(
     shape: Sequence[int] | None = None,
     anatomical: bool = True,
 ) -> Grid:
-    """Return a grid of given orientation and spacing that covers another grid.
+    """Return a grid of given orientation and spacing in the place of another grid.
 
     Args:
-        source: the grid to cover.
+        source: the grid to stand for; the new one has its centre and, to half a new voxel, its extent.
         orientation: three letters, such as ``RAS``.
         spacing: mm along the new (x, y, z); this or `shape`.
         shape: voxels along the new (x, y, z), the spacing following from the extent.
         anatomical: align the axes with the patient's; otherwise keep the source's axes, oblique as they may be,
             in the nearest order and direction.
 
-    The new grid has the source's centre. Where its axes are the source's and the spacing is (nearly) the same, it is
-    the source reoriented, so that resampling to it moves no voxel.
+    Where its axes are the source's and the spacing is (nearly) the same, it is the source reoriented, so that
+    resampling to it moves no voxel.
     """
     nearest = reoriented_grid(source, orientation)
     if anatomical:
         directions = np.zeros((3, 3))
         for column, (axis, sign) in enumerate(orientation_axes(orientation)):
             directions[axis, column] = sign
-        reach = source.corners() @ directions
-        extent = reach.max(0) - reach.min(0)
-        centre = directions @ (reach.max(0) + reach.min(0)) / 2
     else:
         directions = nearest.matrix[:3, :3] / nearest.spacing
-        extent = np.array(nearest.spacing) * nearest.shape[::-1]
-        centre = nearest.to_physical(np.array(nearest.shape[::-1]) / 2 - 0.5)
+    grid = _grid_along(directions, source, spacing, shape)
+    return nearest if grid.matches(nearest, tolerance=0.02) else grid
+
+
+def rectangular_grid(source: Grid) -> Grid:
+    """Return a grid without shear in the place of one that may have it, such as that of a tilted gantry.
+
+    The x axis keeps its direction and the y axis its plane; the spacing along z becomes the distance of the slices.
+    """
+    directions, triangle = np.linalg.qr(source.matrix[:3, :3])
+    lengths = np.diag(triangle)
+    return _grid_along(directions * np.sign(lengths), source, spacing=np.abs(lengths))
+
+
+def _grid_along(
+    directions: np.ndarray, source: Grid, spacing: Sequence[float] | None = None, shape: Sequence[int] | None = None
+) -> Grid:
+    """Return a grid with axes along the columns of `directions`, which covers the corners of `source`."""
+    reach = source.corners() @ np.linalg.inv(directions).T
+    extent = reach.max(0) - reach.min(0)
     if shape is not None:
         sizes, steps = np.array(shape), extent / np.array(shape)
     else:
@@ -52,13 +67,16 @@ def regular_grid(
         sizes = np.maximum(1, np.round(extent / steps)).astype(int)
     matrix = np.eye(4)
     matrix[:3, :3] = directions * steps
-    matrix[:3, 3] = centre - matrix[:3, :3] @ ((sizes - 1) / 2)
-    grid = Grid(tuple(int(size) for size in reversed(sizes)), matrix)
-    return nearest if grid.matches(nearest, tolerance=0.02) else grid
+    matrix[:3, 3] = directions @ (reach.max(0) + reach.min(0)) / 2 - matrix[:3, :3] @ ((sizes - 1) / 2)
+    return Grid(tuple(int(size) for size in reversed(sizes)), matrix)
 
 
 def resample(
-    volume: Volume, grid: Grid, interpolation: str = "linear", anti_aliasing: bool = False, outside: float | None = None
+    volume: Volume,
+    grid: Grid,
+    interpolation: str = "linear",
+    anti_aliasing: bool = False,
+    outside: float | None = None,
 ) -> Volume:
     """Return the volume on another grid, in float32 (``nearest`` keeps the type).
 
@@ -82,6 +100,13 @@ def resample(
         )  # fmt: skip
         channels.append(sitk.GetArrayFromImage(resampled))
     return Volume(np.stack(channels), grid.matrix, volume.name)
+
+
+def extended(volume: Volume) -> Volume:
+    """Return a volume with one voxel more on every side, equal to the outermost."""
+    matrix = np.array(volume.matrix, float)
+    matrix[:3, 3] = volume.grid.to_physical([(-1, -1, -1)])[0]
+    return Volume(np.pad(volume.array, ((0, 0), (1, 1), (1, 1), (1, 1)), mode="edge"), matrix, volume.name)
 
 
 def _smoothed(image: sitk.Image, source: Grid, target: Grid) -> sitk.Image:

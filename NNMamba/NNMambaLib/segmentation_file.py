@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from NNMambaLib.errors import OutputError
@@ -26,6 +27,25 @@ def write_segmentation(result: SegmentationResult, path: str | Path) -> None:
             f"{path} is of no format that a segmentation can be written to: end it in .seg.nrrd, {', '.join(WRITABLE)}."
         )
     write_volume(result.labels, path, segment_metadata(result) if name.endswith(".seg.nrrd") else None)
+
+
+def without_shear(result: SegmentationResult) -> SegmentationResult:
+    """Return a segmentation that files can hold: the same, or, where its axes are sheared as those of a tilted gantry,
+    on a rectangular grid in its place, with a notice.
+    """
+    if not result.labels.grid.sheared:
+        return result
+    from NNMambaLib.resampling import rectangular_grid, resample
+
+    grid = rectangular_grid(result.labels.grid)
+    notice = "the slices are tilted against their stack, which files cannot hold: the result is on a rectangular grid"
+    return replace(
+        result,
+        labels=resample(result.labels, grid, "nearest", outside=0),
+        probabilities=result.probabilities and resample(result.probabilities, grid),
+        entropy=result.entropy and resample(result.entropy, grid),
+        provenance=replace(result.provenance, notices=(*result.provenance.notices, notice)),
+    )
 
 
 def segment_metadata(result: SegmentationResult) -> dict[str, str]:

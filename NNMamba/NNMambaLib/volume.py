@@ -35,6 +35,12 @@ class Grid:
         return float(abs(np.linalg.det(self.matrix[:3, :3])))
 
     @property
+    def sheared(self) -> bool:
+        """Whether the axes are not at right angles, as those of a tilted gantry; files of volumes cannot hold that."""
+        directions = self.matrix[:3, :3] / self.spacing
+        return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
+
+    @property
     def orientation(self) -> str:
         """Three letters: the anatomical direction nearest to that of rising index along x, y, z, such as ``LPS``."""
         axes = _nearest_axes(self.matrix)

@@ -90,10 +90,11 @@ def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | No
     path = Path(path)
     if not path.name.lower().endswith(WRITABLE):
         raise OutputError(f"{path} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
+    if volume.grid.sheared:
+        raise OutputError(
+            f"{volume.name} has sheared axes, which {path.name} cannot hold: resample it to a rectangular grid."
+        )
     image = to_image(volume)
-    directions = np.array(image.GetDirection()).reshape(3, 3)
-    if not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4):
-        raise OutputError(f"{volume.name} has sheared axes, which {path.name} cannot hold: resample it first.")
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
     with atomic_file(path) as temporary:

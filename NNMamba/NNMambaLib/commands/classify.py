@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     if not arguments.output.endswith(".json"):
         raise OutputError(f"{arguments.output} must end in .json.")
-    result = run_job(arguments, lambda engine: engine.classify, [arguments.output])
+    result = run_job(arguments, "classification", [arguments.output])
     write_json(asdict(result), arguments.output)
     rows = [
         [prediction.target, name, f"{p:.3f}", "predicted" if name == prediction.predicted else ""]

@@ -38,7 +38,9 @@ def run(arguments: argparse.Namespace) -> dict:
     results = {}
     for package in packages:
         with progress_display() as show:
-            results[package.manifest.task] = result = _run(engine, package, volume, show)
+            results[package.manifest.task] = result = engine.run(
+                package.manifest.task, volume, package, on_progress=show
+            )
         print_notices(result.provenance.notices)
         stages = {name: value for name, value in result.provenance.seconds.items() if name != "total"}
         seconds |= {f"{package.manifest.name}: {name}": value for name, value in stages.items()}
@@ -110,8 +112,3 @@ def _require_slicer() -> None:
 
     if find_spec("slicer") is None:
         raise ModelError("The demo needs Slicer's core for its scene: install nnmamba with the extra scene.")
-
-
-def _run(engine, package, volume, show):
-    task = {"segmentation": engine.segment, "landmarks": engine.detect_landmarks, "classification": engine.classify}
-    return task[package.manifest.task](volume, package, on_progress=show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.commands.console import print_estimate, print_notices, progress_display
@@ -50,7 +50,7 @@ def make_engine(arguments: argparse.Namespace) -> Engine:
 
 def run_job(
     arguments: argparse.Namespace,
-    task: Callable[[Engine], Callable[..., Any]],
+    task: str,
     outputs: Sequence[str],
     extras: dict[str, bool] | None = None,
     **options,
@@ -58,10 +58,11 @@ def run_job(
     """Run a task of the engine on the inputs, once it is sure that its outputs can be written; return its result.
 
     Args:
-        task: from an engine to its method, such as ``Engine.segment``.
+        task: ``segmentation``, ``landmarks`` or ``classification``.
         extras: options that the memory depends on.
         options: the method's other options.
     """
+    from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.output import check_writable
     from NNMambaLib.volume_io import read_channels
 
@@ -70,11 +71,13 @@ def run_job(
             raise OutputError(f"{name} is asked for twice: give each output a file of its own.")
         check_writable(name, arguments.overwrite)
     engine = make_engine(arguments)
+    package = find_package(arguments.model)
+    package.require_task(task)
     volume, notices = read_channels(arguments.input)
     print_notices(notices)
     extras = extras or {}
-    print_estimate(engine, volume, arguments.model, **extras)
+    print_estimate(engine, volume, package, **extras)
     with progress_display() as show:
-        result = task(engine)(volume, arguments.model, on_progress=show, **extras, **options)
+        result = engine.run(task, volume, package, on_progress=show, **extras, **options)
     print_notices(result.provenance.notices)
     return result

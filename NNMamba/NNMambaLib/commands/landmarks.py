@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> dict:
         raise OutputError(f"{arguments.output} must end in .mrk.json, Slicer's format of markups.")
     result = run_job(
         arguments,
-        lambda engine: engine.detect_landmarks,
+        "landmarks",
         [arguments.output],
         step=arguments.step,
         pad_small=arguments.pad_small,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from NNMambaLib.commands.console import format_bytes, print_table
+from NNMambaLib.errors import ModelError
 
 
 def add_parser(commands) -> None:
@@ -23,13 +24,20 @@ def add_parser(commands) -> None:
 def list_models(arguments: argparse.Namespace) -> dict:
     from NNMambaLib.models.catalogue import find_package, installed_packages
 
-    packages = [find_package(path) for path in installed_packages().values()]
-    rows = [
-        [p.manifest.name, p.manifest.version, p.manifest.task, format_bytes(p.size()), p.manifest.licence, str(p.path)]
-        for p in packages
-    ]
+    rows, models = [], []
+    for name, path in installed_packages().items():
+        try:
+            package = find_package(path)
+        except ModelError as error:
+            rows.append([name, "damaged", "", "", "", str(error)])
+            models.append({"name": name, "path": str(path), "error": str(error)})
+            continue
+        manifest = package.manifest
+        size = format_bytes(package.size())
+        rows.append([manifest.name, manifest.version, manifest.task, size, manifest.licence, str(path)])
+        models.append({"name": manifest.name, "version": manifest.version, "task": manifest.task, "path": str(path)})
     print_table(["name", "version", "task", "size", "licence", "folder"], rows)
-    return {"models": [{"name": row[0], "version": row[1], "task": row[2], "path": row[5]} for row in rows]}
+    return {"models": models}
 
 
 def show_model(arguments: argparse.Namespace) -> dict:

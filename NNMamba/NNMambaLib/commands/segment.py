@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.commands.job import add_job_arguments, add_tile_arguments, run_job
 from NNMambaLib.errors import OutputError
 
@@ -26,22 +26,24 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.segmentation_file import write_segmentation
+    from NNMambaLib.segmentation_file import without_shear, write_segmentation
     from NNMambaLib.volume_io import WRITABLE, write_volume
 
     files = [name for name in (arguments.output, arguments.probabilities, arguments.entropy) if name]
     for name in files:
         if not name.lower().endswith(WRITABLE):
             raise OutputError(f"{name} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
-    result = run_job(
+    found = run_job(
         arguments,
-        lambda engine: engine.segment,
+        "segmentation",
         files,
         extras={"probabilities": arguments.probabilities is not None, "entropy": arguments.entropy is not None},
         mirror=arguments.mirror,
         step=arguments.step,
         pad_small=arguments.pad_small,
     )
+    result = without_shear(found)
+    print_notices(result.provenance.notices[len(found.provenance.notices) :])
     write_segmentation(result, arguments.output)
     if result.probabilities is not None:
         write_volume(result.probabilities, arguments.probabilities)

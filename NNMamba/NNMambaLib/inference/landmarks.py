@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from NNMambaLib.volume import Grid
 
 def detect(
     prepared: Prepared,
+    source: Grid,
     network: nn.Module,
     device: torch.device,
     tiling: Tiling,
@@ -26,7 +28,10 @@ def detect(
     decoding: HeatmapDecoding,
     monitor: Monitor,
 ) -> tuple[Landmark, ...]:
-    """Run the network over a prepared volume and decode one landmark from each heatmap."""
+    """Run the network over a prepared volume and decode one landmark from each heatmap.
+
+    A landmark outside `source`, the grid of the volume as it was given, was not found.
+    """
     predict = tile_predictor(network, device, lambda y: y, ())
     heatmaps = np.empty((len(definitions), *prepared.grid.shape), np.float32)
     monitor.stage("Detecting landmarks", tiling.count)
@@ -34,7 +39,7 @@ def detect(
         heatmaps[rows.place] = rows.values.numpy()
     monitor.stage("Decoding landmarks", 1)
     return tuple(
-        decode(heatmap, prepared.grid, definition, decoding)
+        within(source, decode(heatmap, prepared.grid, definition, decoding))
         for heatmap, definition in zip(heatmaps, definitions, strict=True)
     )
 
@@ -53,6 +58,15 @@ def decode(heatmap: np.ndarray, grid: Grid, definition: LandmarkDefinition, deco
         index = [peak[axis] + _vertex(heatmap, peak, axis) for axis in (2, 1, 0)]
         position = tuple(float(value) for value in grid.to_physical([index])[0])
     return Landmark(definition.name, definition.definition, position, confidence)
+
+
+def within(grid: Grid, landmark: Landmark) -> Landmark:
+    """Return the landmark, without its position where that lies outside a grid's voxels."""
+    if landmark.found:
+        index = grid.to_index([landmark.position])[0]
+        if np.any(index < -0.5) or np.any(index > np.array(grid.shape[::-1]) - 0.5):
+            return replace(landmark, position=None)
+    return landmark
 
 
 def _vertex(heatmap: np.ndarray, peak: tuple[int, ...], axis: int) -> float:

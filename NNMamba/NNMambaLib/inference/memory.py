@@ -121,8 +121,9 @@ def attempts(
                 yield Attempt(device, patch, needed, _departures(asked_device, asked_patch, device, patch))
             patch = _halved(patch) if reduce_patch else None
     free = available_bytes(torch.device("cpu"), memory_limit)
+    needed = least.on_host(torch.device("cpu"))
     raise MemoryPlanError(
-        f"The job needs at least {_gib(least.on_host(torch.device('cpu')))} of memory and {_gib(free)} can be used: "
+        f"The job needs at least {_readable(needed)} of memory and {_readable(free)} can be used: "
         "close other programs, crop the volume, or ask for no probabilities."
     )
 
@@ -166,5 +167,5 @@ def _departures(asked_device, asked_patch, device, patch) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+def _readable(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

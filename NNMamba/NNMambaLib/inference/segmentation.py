@@ -13,7 +13,7 @@ from NNMambaLib.inference.prediction import tile_predictor
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Rows, Tiling, sliding_window
 from NNMambaLib.monitor import Monitor
-from NNMambaLib.resampling import resample
+from NNMambaLib.resampling import extended, resample
 from NNMambaLib.volume import Grid, Volume
 
 
@@ -97,8 +97,8 @@ class _Resampled:
         probabilities = np.empty((outputs, *shape), np.float16) if self._want_probabilities else None
         entropy = np.zeros(shape, np.float32) if self._want_entropy else None
         for label, values in enumerate(self._values):
-            # Outside the model's grid there is background.
-            volume = Volume(values[None].astype(np.float32), self._grid.matrix)
+            # The model's grid may end half a (large) voxel before the input's.
+            volume = extended(Volume(values[None].astype(np.float32), self._grid.matrix))
             p = resample(volume, self._target, outside=float(label == 0)).array[0]
             better = p > best
             best[better] = p[better]

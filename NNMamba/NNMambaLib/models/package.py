@@ -35,6 +35,17 @@ class ModelPackage:
     manifest: Manifest
     sha256: str
 
+    def require_task(self, task: str) -> None:
+        """Refuse a package that is for another task.
+
+        Raises:
+            ModelError: naming both tasks.
+        """
+        if self.manifest.task != task:
+            raise ModelError(
+                f"The model {self.manifest.name} is for {self.manifest.task}, not for {task}: choose another."
+            )
+
     def load(self) -> nn.Module:
         """Return the network with its weights in float32, in evaluation mode, on the CPU.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 from torch.nn import functional
 
+from NNMambaLib.networks.convolution import Conv3d
 from NNMambaLib.networks.encoder import Encoder, MambaFactory
 from NNMambaLib.networks.layers import DoubleConv, SkipGate
 
@@ -42,9 +42,9 @@ class DenseNetwork(Encoder):
         self.conv8 = DoubleConv(width, out_channels)
         self.heads = head_channels is not None
         if self.heads:
-            self.ds1_cls_conv = nn.Conv3d(width, head_channels, 1)
-            self.ds2_cls_conv = nn.Conv3d(2 * width, head_channels, 1)
-            self.ds3_cls_conv = nn.Conv3d(4 * width, head_channels, 1)
+            self.ds1_cls_conv = Conv3d(width, head_channels, 1)
+            self.ds2_cls_conv = Conv3d(2 * width, head_channels, 1)
+            self.ds3_cls_conv = Conv3d(4 * width, head_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return (batch, K, z, y, x) >= 0; in training with heads, a list of it and the outputs at 1/2, 1/4, 1/8."""

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from NNMambaLib.networks.convolution import Conv3d
 from NNMambaLib.networks.mamba import Mamba
 
 
@@ -15,10 +16,10 @@ class DoubleConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1),
+            Conv3d(in_channels, out_channels, 3, stride=stride, padding=1),
             nn.BatchNorm3d(out_channels),
             nn.ReLU(inplace=True),
-            nn.Conv3d(out_channels, out_channels, 3, padding=1),
+            Conv3d(out_channels, out_channels, 3, padding=1),
             nn.BatchNorm3d(out_channels),
             nn.ReLU(inplace=True),
         )
@@ -32,15 +33,15 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, mamba_layer: nn.Module | None = None):
         super().__init__()
-        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm3d(out_channels)
-        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm3d(out_channels)
         self.mamba_layer = mamba_layer
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
-                nn.Conv3d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm3d(out_channels)
+                Conv3d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm3d(out_channels)
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,10 +89,10 @@ class ConvMamba(nn.Module):
     def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4, flips: bool = False, fuse: bool = False):
         super().__init__()
         self.flips = flips
-        self.nin = nn.Conv3d(channels, channels, 1, bias=False)
+        self.nin = Conv3d(channels, channels, 1, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         if fuse:
-            self.nin2 = nn.Conv3d(channels, channels, 1, bias=False)
+            self.nin2 = Conv3d(channels, channels, 1, bias=False)
             self.norm2 = nn.BatchNorm3d(channels)
         self.fuse = fuse
         self.mamba = Mamba(channels, d_state, d_conv)

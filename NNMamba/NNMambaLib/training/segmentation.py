@@ -28,8 +28,8 @@ class TrainingSettings:
     in_channels: int = 1
     out_channels: int = 7
     base_width: int = 8
-    steps: int = 2000
-    batch_size: int = 1
+    steps: int = 1400
+    batch_size: int = 2
     learning_rate: float = 3e-3
     warm_up_steps: int = 50
     weight_decay: float = 1e-2

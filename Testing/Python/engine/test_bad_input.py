@@ -346,7 +346,17 @@ def test_interruption_leaves_nothing(good, tmp_path, segmentation_package, monke
 
 def test_exit_code_reaches_the_shell(tmp_path):
     """Through a process of its own, as a script has it."""
-    command = [sys.executable, "-m", "NNMambaLib.cli", "segment", "nowhere.nrrd", "--model", "m", "--output", "o.nrrd"]
+    command = [
+        sys.executable,
+        "-m",
+        "NNMambaLib.cli",
+        "segment",
+        "nowhere.nrrd",
+        "--model",
+        "brain-tissues",
+        "--output",
+        "o.nrrd",
+    ]
     root = Path(cli.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

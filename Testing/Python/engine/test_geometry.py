@@ -1,9 +1,14 @@
 """The same patient gives the same labels and the same landmarks however the voxels lie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from intensity_network import write_landmarks_package, write_segmentation_package
+from NNMambaLib.inference.landmarks import within
+from NNMambaLib.results import Landmark
+from NNMambaLib.volume import Grid
 from phantoms import (
     LANDMARKS,
     ORIENTATIONS,
@@ -131,3 +136,12 @@ def _phantom(orientation, function):
 def _positions(result):
     assert all(landmark.found for landmark in result.landmarks)
     return np.array([landmark.position for landmark in result.landmarks])
+
+
+def test_a_landmark_outside_the_volume_is_not_found():
+    grid = Grid((4, 4, 4), np.diag([2.0, 2.0, 2.0, 1.0]))
+    landmark = Landmark("L", "", (6.9, 0.0, 0.0), 0.9)
+    assert within(grid, landmark).found
+    outside = within(grid, replace(landmark, position=(7.1, 0.0, 0.0)))
+    assert not outside.found
+    assert outside.confidence == 0.9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from NNMambaLib.resampling import regular_grid, resample
+from NNMambaLib.resampling import rectangular_grid, regular_grid, resample
 from NNMambaLib.volume import Grid, Volume, reoriented_grid
 from phantoms import CENTRE, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
 
@@ -162,3 +162,18 @@ def _larger(name):
 
 def _linear(positions):
     return 3 * positions[..., 0] - 2 * positions[..., 1] + 0.5 * positions[..., 2] + 10
+
+
+def test_a_rectangular_grid_stands_in_for_a_sheared_one():
+    shape = (14, 18, 20)
+    volume = sample(_linear, shape, grid_matrix("LPS", (1.0, 1.2, 3.0), shape, shear=0.3))
+    assert volume.grid.sheared
+    grid = rectangular_grid(volume.grid)
+    assert not grid.sheared
+    assert grid.spacing == pytest.approx((1.0, 1.2, 3.0))
+    index = grid.to_index(volume.grid.corners())
+    assert (index > -1.01).all()
+    assert (index < np.array(grid.shape[::-1]) + 0.01).all()
+    k, j, i = (size // 2 for size in grid.shape)
+    expected = _linear(grid.to_physical([(i, j, k)])[0])
+    assert resample(volume, grid).array[0, k, j, i] == pytest.approx(expected, rel=1e-4)

@@ -5,6 +5,9 @@ import pytest
 import SimpleITK as sitk
 
 from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.models.manifest import Label
+from NNMambaLib.results import Provenance, SegmentationResult
+from NNMambaLib.segmentation_file import without_shear, write_segmentation
 from NNMambaLib.volume import Volume
 from NNMambaLib.volume_io import read_channels, read_volume, write_volume
 from phantoms import grid_matrix, oblique_rotation
@@ -12,6 +15,7 @@ from phantoms import grid_matrix, oblique_rotation
 _SHAPE = (4, 6, 5)
 # Oblique, flipped, permuted and anisotropic at once.
 _MATRIX = grid_matrix("AIR", (0.7, 1.3, 3.0), _SHAPE, rotation=oblique_rotation())
+PROVENANCE = Provenance("m", "1.0.0", "0" * 64, "1.0.0", "cpu", "torch", {}, "2026-01-01T00:00:00+00:00", {})
 _TILTED = grid_matrix("LPS", (1.0, 1.0, 3.0), _SHAPE, shear=0.3)
 
 
@@ -147,3 +151,16 @@ def _write_series(volume, folder, series=1):
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / (f"slice-{k}.dcm" if series == 1 else f"other-{k}.dcm")))
         writer.Execute(image)
+
+
+def test_a_segmentation_with_sheared_axes_is_written_on_a_rectangular_grid(tmp_path):
+    labels = Volume(np.ones((1, *_SHAPE), np.uint8), _TILTED, "tilted")
+    result = SegmentationResult(labels, (Label(1, "all", (255, 0, 0)),), {}, PROVENANCE)
+    straight = without_shear(result)
+    assert "rectangular grid" in straight.provenance.notices[-1]
+    write_segmentation(straight, tmp_path / "case.nrrd")
+    written = read_volume(tmp_path / "case.nrrd")
+    # What is written covers the same place: as much of it is labelled, to within the slanted ends.
+    labelled = written.array.sum() * written.grid.voxel_volume
+    assert labelled == pytest.approx(labels.array.size * labels.grid.voxel_volume, rel=0.15)
+    assert without_shear(straight) is straight
