@@ -54,5 +54,7 @@ def run(arguments: argparse.Namespace) -> dict:
         plot_reliability(result.content["targets"], arguments.plot)
         outputs.append(arguments.plot)
     print_table(result.header, result.rows)
-    print(f"Wrote {', '.join(outputs)}. In brackets: the mean's 95 % bootstrap interval over cases.")
+    if arguments.task != "classification":
+        print("In brackets: the mean's 95 % bootstrap interval over cases.")
+    print(f"Wrote {', '.join(outputs)}.")
     return {"outputs": outputs, **result.content}

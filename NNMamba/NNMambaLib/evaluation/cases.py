@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS
     """Return {case: (prediction's file, reference's file)}, a case being a file's name without its ending.
 
     Raises:
-        VolumeError: if a folder is missing or the two do not hold the same cases.
+        VolumeError: if a folder is missing, holds a case twice, or the two do not hold the same cases.
     """
     ours, theirs = _cases(prediction, suffixes), _cases(reference, suffixes)
     _require_same(set(ours), set(theirs), prediction, reference)
@@ -35,10 +36,11 @@ def read_markups(path: Path) -> dict[str, Position]:
     """Return {name: LPS position in mm, or None where it is undefined} of a markups file.
 
     Raises:
-        VolumeError: if it is no markups file.
+        VolumeError: if it cannot be opened or is no markups file.
     """
+    text = _text(path)
     try:
-        markup = json.loads(path.read_text(encoding="utf-8"))["markups"][0]
+        markup = json.loads(text)["markups"][0]
         signs = _FLIP[markup.get("coordinateSystem", "LPS")]
         return {
             point["label"]: tuple(sign * value for sign, value in zip(signs, point["position"], strict=True))
@@ -46,7 +48,7 @@ def read_markups(path: Path) -> dict[str, Position]:
             else None
             for point in markup["controlPoints"]
         }
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise VolumeError(f"{path} is no Slicer markups file ({error}): save it again as .mrk.json.") from error
 
 
@@ -57,30 +59,73 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
         reference: a CSV file with a column ``case`` and a column for each target, or ``class``; or a folder with one.
 
     Raises:
-        VolumeError: if something is missing or the two do not hold the same cases.
+        VolumeError: if something is missing, a JSON file of the folder holds no predictions, they are of different
+            targets or classes, or the two do not hold the same cases.
     """
     ours = _cases(prediction, _PREDICTIONS)
+    answers = {case: _predictions(path) for case, path in ours.items()}
     rows = _reference_rows(Path(reference))
     _require_same(set(ours), set(rows), prediction, reference)
-    return {case: (_json(ours[case]), rows[case]) for case in sorted(ours)}
+    first = min(answers)
+    for case in answers:
+        if _questions(answers[case]) != _questions(answers[first]):
+            raise VolumeError(
+                f"{ours[case]} has other targets or classes than {ours[first]}: give the predictions of one model."
+            )
+    return {case: (answers[case], rows[case]) for case in sorted(answers)}
 
 
-def _json(path: Path) -> dict:
+def _predictions(path: Path) -> dict:
+    text = _text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
     except ValueError as error:
         raise VolumeError(f"{path} is not valid JSON ({error}): write it again with nnmamba classify.") from error
+    answers = content.get("predictions") if isinstance(content, dict) else None
+    if not isinstance(answers, list) or not answers or not all(_is_answer(answer) for answer in answers):
+        raise VolumeError(f"{path} holds no predictions of nnmamba classify: move it out of the folder.")
+    return content
+
+
+def _is_answer(answer: object) -> bool:
+    """Tell whether this is a target's name, its classes' probabilities and one of these classes as predicted."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("target"), str):
+        return False
+    probabilities = answer.get("probabilities")
+    return (
+        isinstance(probabilities, dict)
+        and all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in probabilities.values())
+        and answer.get("predicted") in list(probabilities)
+    )
+
+
+def _questions(content: dict) -> list[tuple[str, list[str]]]:
+    return [(answer["target"], list(answer["probabilities"])) for answer in content["predictions"]]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise VolumeError(f"{path} is no text in UTF-8: save it again as such.") from error
 
 
 def _reference_rows(path: Path) -> dict[str, dict[str, str]]:
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
     if len(files) != 1:
         raise VolumeError(f"{path} holds {len(files)} CSV files where one is needed: give the file itself.")
-    with files[0].open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file, skipinitialspace=True))
+    rows = list(csv.DictReader(io.StringIO(_text(files[0])), skipinitialspace=True))
     if not rows or "case" not in rows[0]:
         raise VolumeError(f"{files[0]} lacks the column 'case' or has no rows: name the columns in its first line.")
-    return {row.pop("case"): row for row in rows}
+    table = {}
+    for row in rows:
+        case = row.pop("case") or ""
+        if case in table:
+            raise VolumeError(f"{files[0]} has two rows for the case '{case}': remove one.")
+        table[case] = row
+    return table
 
 
 def _cases(folder: str | Path, suffixes) -> dict[str, Path]:
@@ -89,8 +134,14 @@ def _cases(folder: str | Path, suffixes) -> dict[str, Path]:
     found = {}
     for path in sorted(Path(folder).iterdir()):
         suffix = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)
-        if suffix is not None:
-            found[path.name.removesuffix(suffix)] = path
+        if suffix is None or not path.is_file():
+            continue
+        case = path.name.removesuffix(suffix)
+        if case in found:
+            raise VolumeError(
+                f"The folder {folder} holds the case {case} twice, as {found[case].name} and {path.name}: remove one."
+            )
+        found[case] = path
     if not found:
         raise VolumeError(f"The folder {folder} holds no files that end in {', '.join(suffixes)}: check the path.")
     return found

@@ -50,25 +50,34 @@ class ClassificationAccuracy:
     binary: BinaryAccuracy | None
 
 
-def evaluate_classes(probabilities: np.ndarray, truth: Sequence[int], threshold: float = 0.5) -> ClassificationAccuracy:
+def evaluate_classes(
+    probabilities: np.ndarray, truth: Sequence[int], predicted: Sequence[int]
+) -> ClassificationAccuracy:
     """Return the accuracy of class probabilities.
 
     Args:
         probabilities: (case, class), rows summing to 1.
         truth: index of each case's class.
-        threshold: least probability of the second of two classes to be predicted.
+        predicted: index of the class that was predicted for each case; the model's threshold decided it, so it need not
+            be the most probable one.
 
     Raises:
-        ValueError: if there are no cases, or as many truths as cases are not given.
+        ValueError: if there are no cases, or not one truth and one prediction a case.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-    probabilities, truth = np.asarray(probabilities, float), np.asarray(truth, int)
-    if probabilities.ndim != 2 or len(probabilities) != len(truth) or len(truth) == 0:
-        raise ValueError(f"probabilities (case, class) and one truth a case are needed, not {probabilities.shape}.")
+    probabilities, truth, predicted = (
+        np.asarray(probabilities, float),
+        np.asarray(truth, int),
+        np.asarray(predicted, int),
+    )
+    if probabilities.ndim != 2 or not len(probabilities) == len(truth) == len(predicted) > 0:
+        raise ValueError(
+            "Probabilities (case, class) and one truth and one prediction a case are needed, not "
+            f"{probabilities.shape}, {truth.shape} and {predicted.shape}."
+        )
     classes = list(range(probabilities.shape[1]))
     two = len(classes) == 2
-    predicted = (probabilities[:, 1] >= threshold).astype(int) if two else probabilities.argmax(1)
     return ClassificationAccuracy(
         float(accuracy_score(truth, predicted)),
         float(f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),

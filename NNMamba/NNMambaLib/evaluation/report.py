@@ -107,7 +107,8 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
     """Compare the predictions of ``nnmamba classify`` in a folder with a table of classes.
 
     Raises:
-        VolumeError: if the cases differ, or a class of the table is none of the model's.
+        VolumeError: if the cases differ, a file holds no prediction or one of another model, or a class of the table is
+            none of the model's.
     """
     cases = paired_classes(prediction, reference)
     first = next(iter(cases.values()))[0]
@@ -115,12 +116,12 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
     rows = []
     for position, target in enumerate(first["predictions"]):
         classes = list(target["probabilities"])
-        probabilities = np.array(
-            [[p["predictions"][position]["probabilities"][name] for name in classes] for p, _ in cases.values()]
-        )
+        answers = [predictions["predictions"][position] for predictions, _ in cases.values()]
+        probabilities = np.array([[answer["probabilities"][name] for name in classes] for answer in answers])
+        predicted = [classes.index(answer["predicted"]) for answer in answers]
         column = target["target"] if target["target"] in next(iter(cases.values()))[1] else "class"
         truth = [_class_index(row, column, classes, case) for case, (_, row) in cases.items()]
-        result = evaluate_classes(probabilities, truth)
+        result = evaluate_classes(probabilities, truth, predicted)
         content["targets"][target["target"]] = {"classes": classes, **asdict(result)}
         binary = (
             [result.binary.auc, result.binary.sensitivity, result.binary.specificity]

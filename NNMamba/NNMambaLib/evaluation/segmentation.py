@@ -40,8 +40,13 @@ def compare_labels(prediction: Volume, reference: Volume, tolerance: float = 1.0
         tolerance: of the normalised surface distance, mm.
 
     Raises:
-        VolumeError: if the grids differ.
+        VolumeError: if one has several channels, or the grids differ.
     """
+    for volume in (prediction, reference):
+        if volume.channels != 1:
+            raise VolumeError(
+                f"{volume.name} has {volume.channels} channels where labels have one: save all its labels in one layer."
+            )
     prediction = prediction.reoriented(reference.grid.orientation)
     if not prediction.grid.matches(reference.grid):
         raise VolumeError(

@@ -39,6 +39,14 @@ def write_points(path, system="LPS", **points):
     path.write_text(json.dumps({"markups": [{"coordinateSystem": system, "controlPoints": controls}]}))
 
 
+def answer(p, predicted, classes=("T1", "T2"), target="contrast"):
+    return {"target": target, "probabilities": dict(zip(classes, (1 - p, p), strict=True)), "predicted": predicted}
+
+
+def write_answers(path, *answers):
+    path.write_text(json.dumps({"predictions": answers}))
+
+
 def test_segmentation(folders, tmp_path, capsys):
     prediction, reference = folders
     for case, first in (("a", 3), ("b", 4)):
@@ -48,7 +56,9 @@ def test_segmentation(folders, tmp_path, capsys):
     report = json.loads((tmp_path / "report.json").read_text())
     assert [report["cases"][case]["1"]["dice"] for case in "ab"] == [1, 0.75]
     assert report["labels"]["1"]["dice"]["mean"] == pytest.approx(0.875)
-    assert "0.875" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0.875" in printed
+    assert "In brackets: the mean's 95 % bootstrap interval" in printed
 
 
 def test_landmarks_in_ras_and_lps(folders, tmp_path):
@@ -66,11 +76,10 @@ def test_landmarks_in_ras_and_lps(folders, tmp_path):
     }
 
 
-def test_classification_with_a_reliability_plot(folders, tmp_path):
+def test_classification_with_a_reliability_plot(folders, tmp_path, capsys):
     prediction, reference = folders
     for case, p in (("a", 0.9), ("b", 0.2), ("c", 0.7)):
-        answer = {"target": "contrast", "probabilities": {"T1": 1 - p, "T2": p}, "predicted": "T2" if p > 0.5 else "T1"}
-        (prediction / f"{case}.json").write_text(json.dumps({"predictions": [answer]}))
+        write_answers(prediction / f"{case}.json", answer(p, "T2" if p > 0.5 else "T1"))
     (reference / "classes.csv").write_text("case, class\na, T2\nb, T1\nc, T1\n")
     plot = tmp_path / "reliability.png"
     assert evaluate("classification", folders, tmp_path / "report.json", "--plot", str(plot)) == 0
@@ -78,6 +87,73 @@ def test_classification_with_a_reliability_plot(folders, tmp_path):
     assert target["accuracy"] == pytest.approx(2 / 3)
     assert target["binary"]["auc"] == 1
     assert plot.read_bytes().startswith(b"\x89PNG")
+    assert "In brackets" not in capsys.readouterr().out
+
+
+def test_the_models_own_threshold_decides_what_was_predicted(folders, tmp_path):
+    prediction, reference = folders
+    for case, p in (("a", 0.9), ("b", 0.6)):
+        # The threshold was 0.8.
+        write_answers(prediction / f"{case}.json", answer(p, "T2" if p > 0.8 else "T1"))
+    (reference / "classes.csv").write_text("case,class\na,T2\nb,T1\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 0
+    target = json.loads((tmp_path / "report.json").read_text())["targets"]["contrast"]
+    assert (target["accuracy"], target["binary"]["specificity"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"command": "classify", "success": true}',
+        '{"predictions": []}',
+        '{"predictions": [{"target": "contrast"}]}',
+        '{"predictions": [{"target": "contrast", "probabilities": {"T1": 1, "T2": 0}, "predicted": "T3"}]}',
+        '{"predictions": [{"target": "contrast", "probabilities": {"T1": NaN, "T2": 0}, "predicted": "T1"}]}',
+    ],
+)
+def test_other_json_among_the_predictions_is_named(folders, tmp_path, capsys, content):
+    prediction, reference = folders
+    write_answers(prediction / "a.json", answer(0.9, "T2"))
+    (prediction / "b.json").write_text(content)
+    (reference / "classes.csv").write_text("case,class\na,T2\nb,T1\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    assert f"{prediction / 'b.json'} holds no predictions of nnmamba classify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", [{"classes": ("T1", "FLAIR")}, {"target": "sequence"}])
+def test_predictions_of_two_models_are_refused(folders, tmp_path, capsys, other):
+    prediction, reference = folders
+    write_answers(prediction / "a.json", answer(0.9, "T2"))
+    write_answers(prediction / "b.json", answer(0.1, "T1", **other))
+    (reference / "classes.csv").write_text("case,class\na,T2\nb,T1\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    assert "b.json has other targets or classes than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_case_in_two_files_is_refused(folders, tmp_path, capsys, side):
+    for folder in folders:
+        write_cube(folder / "head.nii.gz", 3)
+    write_cube(folders[side] / "head.nrrd", 4)
+    assert evaluate("segmentation", folders, tmp_path / "report.json") == 1
+    assert "holds the case head twice, as head.nii.gz and head.nrrd: remove one" in capsys.readouterr().err
+
+
+def test_a_case_in_two_rows_is_refused(folders, tmp_path, capsys):
+    prediction, reference = folders
+    write_answers(prediction / "a.json", answer(0.9, "T2"))
+    (reference / "classes.csv").write_text("case,class\na,T2\na,T1\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    assert "classes.csv has two rows for the case 'a': remove one" in capsys.readouterr().err
+
+
+def test_a_table_that_is_no_utf8_is_refused(folders, tmp_path, capsys):
+    prediction, reference = folders
+    write_answers(prediction / "a.json", answer(0.9, "T2"))
+    (reference / "classes.csv").write_bytes("case,class\nä,T2\n".encode("latin-1"))
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    assert "classes.csv is no text in UTF-8: save it again as such" in capsys.readouterr().err
 
 
 def test_cases_must_be_the_same_on_both_sides(folders, tmp_path, capsys):
@@ -92,8 +168,7 @@ def test_cases_must_be_the_same_on_both_sides(folders, tmp_path, capsys):
 
 def test_a_class_that_the_model_does_not_know_is_named(folders, tmp_path, capsys):
     prediction, reference = folders
-    answer = {"target": "contrast", "probabilities": {"T1": 0.5, "T2": 0.5}, "predicted": "T1"}
-    (prediction / "a.json").write_text(json.dumps({"predictions": [answer]}))
+    write_answers(prediction / "a.json", answer(0.5, "T1"))
     (reference / "classes.csv").write_text("case,class\na,FLAIR\n")
     assert evaluate("classification", folders, tmp_path / "report.json") == 1
     assert "'FLAIR'" in capsys.readouterr().err

@@ -69,6 +69,14 @@ def test_other_grids_are_refused():
         compare_labels(labels(), labels(spacing=(1.0, 2.0, 4.0)))
 
 
+def test_labels_in_several_layers_are_refused():
+    one = labels((1, (2, 4), (2, 4), (2, 4)))
+    layers = Volume(np.concatenate([one.array, one.array]), one.matrix, "layers.seg.nrrd")
+    for pair in ((one, layers), (layers, one)):
+        with pytest.raises(VolumeError, match=r"layers\.seg\.nrrd has 2 channels .* in one layer"):
+            compare_labels(*pair)
+
+
 def test_landmark_errors_missed_and_false():
     reference = [{"AC": (0.0, 0.0, 0.0), "PC": (1.0, 1.0, 1.0)}, {"AC": (5.0, 5.0, 5.0), "PC": None}]
     predicted = [{"AC": (0.0, 0.0, 3.0), "PC": None}, {"AC": (5.0, 7.0, 5.0), "PC": (0.0, 0.0, 0.0)}]
@@ -84,7 +92,7 @@ def test_landmark_errors_missed_and_false():
 
 def test_two_classes():
     p = np.array([0.9, 0.8, 0.3, 0.2, 0.6])
-    result = evaluate_classes(np.stack([1 - p, p], axis=1), [1, 1, 1, 0, 0])
+    result = evaluate_classes(np.stack([1 - p, p], axis=1), [1, 1, 1, 0, 0], [1, 1, 0, 0, 1])
     assert result.accuracy == pytest.approx(3 / 5)
     assert result.confusion == ((1, 1), (1, 2))
     assert result.binary.sensitivity == pytest.approx(2 / 3)
@@ -95,15 +103,29 @@ def test_two_classes():
 
 
 def test_more_classes_have_no_rates_of_two():
-    result = evaluate_classes(np.eye(3)[[0, 1, 2, 2]], [0, 1, 2, 1])
+    result = evaluate_classes(np.eye(3)[[0, 1, 2, 2]], [0, 1, 2, 1], [0, 1, 2, 2])
     assert result.accuracy == 0.75
     assert result.binary is None
 
 
 def test_rates_are_undefined_where_a_class_does_not_occur():
-    result = evaluate_classes(np.array([[0.2, 0.8], [0.4, 0.6]]), [1, 1])
+    result = evaluate_classes(np.array([[0.2, 0.8], [0.4, 0.6]]), [1, 1], [1, 1])
     assert math.isnan(result.binary.auc)
     assert result.accuracy == 1
+
+
+def test_the_class_that_the_model_predicted_counts_and_not_the_more_probable_one():
+    # A model with the threshold 0.8, which predicts the second class once only.
+    p = np.array([0.9, 0.7, 0.6])
+    result = evaluate_classes(np.stack([1 - p, p], axis=1), [1, 0, 0], [1, 0, 0])
+    assert result.accuracy == 1
+    assert result.binary.specificity == 1
+    assert result.reliability.confidence == pytest.approx((0.3, 0.4, 0.9))
+
+
+def test_every_case_needs_a_prediction():
+    with pytest.raises(ValueError, match="one truth and one prediction a case"):
+        evaluate_classes(np.eye(2), [0, 1], [0])
 
 
 def test_reliability_by_hand():
