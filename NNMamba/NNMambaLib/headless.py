@@ -41,7 +41,7 @@ def headless_scene() -> Iterator[slicer.vtkMRMLScene]:
 @contextmanager
 def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
     """Give the application logic of a scene as `headless_scene` does."""
-    slicer = _slicer()
+    slicer = slicer_libraries()
     import vtk
 
     with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
@@ -83,7 +83,7 @@ def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     Raises:
         OutputError: if the path does not end in ``.mrb``, or a node or the file cannot be written.
     """
-    slicer = _slicer()
+    slicer = slicer_libraries()
     path = Path(path)
     if path.suffix.lower() != ".mrb":
         raise OutputError(f"{path} is no scene bundle by its name: end it in .mrb.")
@@ -102,7 +102,7 @@ def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     Raises:
         VolumeError: if the file is missing or damaged.
     """
-    slicer = _slicer()
+    slicer = slicer_libraries()
     if not Path(path).is_file():
         raise VolumeError(f"There is no file {path}: check the path.")
     messages = slicer.vtkMRMLMessageCollection()
@@ -110,13 +110,23 @@ def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
         raise VolumeError(f"{path} cannot be read ({_in_one_line(messages)}): save the scene again.")
 
 
-def _slicer():
+def slicer_libraries():
+    """Return the module `slicer`.
+
+    Raises:
+        OutputError: if it is not installed, or is another package of that name.
+    """
     try:
         import slicer
     except ImportError as error:
         raise OutputError(
             "Scenes and pictures need Slicer's libraries: install slicer-core (pip install nnmamba[scene])."
         ) from error
+    if not hasattr(slicer, "vtkMRMLScene"):
+        raise OutputError(
+            "The package slicer that is installed has nothing to do with 3D Slicer and takes the place of its "
+            "libraries: pip uninstall slicer, then install the extra scene again (pip install nnmamba[scene])."
+        )
     return slicer
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NNMambaLib.errors import OutputError
+from NNMambaLib.headless import slicer_libraries
 
 if TYPE_CHECKING:
     import slicer
@@ -28,6 +29,7 @@ _THREE_D_MANAGERS = (
 _CAMERA_DIRECTION = (-0.62, 0.66, 0.42)
 _CAMERA_ZOOM = 1.3
 _BACKGROUND = (0.055, 0.06, 0.075)
+_PROBE_SECONDS = 120
 
 
 @lru_cache(maxsize=1)
@@ -39,12 +41,21 @@ def render_window_class() -> str:
     Raises:
         OutputError: naming what is missing, if there is none.
     """
+    slicer_libraries()
     probe = (
         "import vtkmodules.vtkRenderingOpenGL2; from vtkmodules.vtkRenderingCore import vtkRenderer, vtkRenderWindow; "
         "w = vtkRenderWindow(); w.SetOffScreenRendering(1); w.SetSize(8, 8); w.AddRenderer(vtkRenderer()); w.Render(); "
         "print(w.GetClassName() if w.SupportsOpenGL() else '')"
     )
-    finished = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=False)
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OutputError(
+            f"OpenGL did not draw within {_PROBE_SECONDS} s: try again when the machine is less busy, or repair the "
+            "graphics driver."
+        ) from error
     name = finished.stdout.strip()
     if finished.returncode != 0 or not name:
         raise OutputError(

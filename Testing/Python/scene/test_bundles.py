@@ -84,6 +84,21 @@ def test_scenes_need_slicers_libraries(monkeypatch):
         pass
 
 
+def test_another_package_named_slicer_is_told_from_slicers_libraries(monkeypatch):
+    import sys
+    from types import ModuleType
+
+    from NNMambaLib.headless import headless_scene
+    from NNMambaLib.rendering import render_window_class
+
+    monkeypatch.setitem(sys.modules, "slicer", ModuleType("slicer"))
+    with pytest.raises(OutputError, match="pip uninstall slicer, then install the extra scene"), headless_scene():
+        pass
+    render_window_class.cache_clear()
+    with pytest.raises(OutputError, match="pip uninstall slicer"):
+        render_window_class()
+
+
 def test_scenes_are_quiet(capfd):
     from NNMambaLib.headless import headless_scene
 

@@ -1,5 +1,6 @@
 """The picture of a result."""
 
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -147,5 +148,12 @@ def test_bad_requests_are_refused_before_the_work(ball, tmp_path, monkeypatch):
     crashed = SimpleNamespace(returncode=-11, stdout="")
     monkeypatch.setattr("NNMambaLib.rendering.subprocess.run", lambda *_, **__: crashed)
     with pytest.raises(OutputError, match="apt install libegl1 libgl1-mesa-dri"):
+        render_views(tmp_path / "other.png", volume, segmentation)
+
+    def hang(command, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr("NNMambaLib.rendering.subprocess.run", hang)
+    with pytest.raises(OutputError, match="OpenGL did not draw within 120 s: try again"):
         render_views(tmp_path / "other.png", volume, segmentation)
     rendering.render_window_class.cache_clear()
