@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from NNMambaLib.errors import OutputError
@@ -15,7 +15,8 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
     """Return the path, once it is sure that a file can be made there.
 
     Raises:
-        OutputError: if the folder is missing or not writable, or the file exists and must not be overwritten.
+        OutputError: if the folder is missing or not writable, the name is too long, or the file exists and must not be
+            overwritten.
     """
     path = Path(path)
     try:
@@ -29,12 +30,15 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} does not exist: create it first.")
+    # The very name that will be written to: a name that fits by itself may be too long with the addition.
+    probe = _temporary(path)
     try:
-        descriptor, probe = tempfile.mkstemp(prefix=".nnmamba-", dir=folder)
+        probe.touch()
+        probe.unlink()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f"{path} cannot be written ({error.strerror}): choose a shorter name.") from error
         raise OutputError(f"The folder {folder} cannot be written to ({error.strerror}): choose another.") from error
-    os.close(descriptor)
-    os.unlink(probe)
     return path
 
 
@@ -46,12 +50,18 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         OutputError: if the file cannot be put in its place.
     """
     path = Path(path)
-    # The path's whole name stays at the end: writers choose the format by it.
-    temporary = path.with_name(f".nnmamba-{os.getpid()}-{path.name}")
+    temporary = _temporary(path)
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): check space and permissions.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # A temporary file that cannot be removed must not hide why writing failed.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    # The path's whole name stays at the end: writers choose the format by it.
+    return path.with_name(f".nnmamba-{os.getpid()}-{path.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.itk import from_image, to_image
 from NNMambaLib.output import atomic_file
 from NNMambaLib.resampling import resample
-from NNMambaLib.volume import Volume
+from NNMambaLib.volume import Grid, Volume
 
 READABLE = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 WRITABLE = (".nrrd", ".nii", ".nii.gz", ".mha")
@@ -21,6 +22,10 @@ _FORMATS = f"NRRD, NIfTI, MetaImage ({', '.join(READABLE)}) or a folder with one
 _ZERO_SPACING = "{} has a voxel spacing of zero along some axis: correct its header."
 # A slice further from its even place than this part of the spacing makes a series unusable.
 _SLICE_TOLERANCE = 0.1
+# Networks compute in single precision, whose largest number this is, nearly.
+_LARGEST = 3e38
+# A channel that covers less of the first one than this is of another place, or of another patient.
+_LEAST_OVERLAP = 0.25
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -33,8 +38,7 @@ def read_volume(path: str | Path) -> Volume:
         VolumeError: if it is missing, unreadable, damaged, not 3-D, or has no usable geometry.
     """
     path = Path(path)
-    if not path.exists():
-        raise VolumeError(f"There is no file or folder {path}: check the path.")
+    _check_access(path)
     if path.is_dir():
         return _read_dicom(path)
     if not path.name.lower().endswith(READABLE):
@@ -57,14 +61,18 @@ def read_channels(paths: Sequence[str | Path]) -> tuple[Volume, list[str]]:
     """Read one volume from one file a channel; return it and a notice for each channel that had to be resampled.
 
     Raises:
-        VolumeError: as in `read_volume`, or if a file of several has more than one channel.
+        VolumeError: as in `read_volume` and `stack_channels`.
     """
     volumes = [read_volume(path) for path in paths]
     return stack_channels(volumes)
 
 
 def stack_channels(volumes: Sequence[Volume]) -> tuple[Volume, list[str]]:
-    """Return volumes as the channels of one, on the first one's grid, and a notice for each that was resampled."""
+    """Return volumes as the channels of one, on the first one's grid, and a notice for each that was resampled.
+
+    Raises:
+        VolumeError: if one of several has more than one channel, or lies for the most part elsewhere than the first.
+    """
     first = volumes[0]
     if len(volumes) == 1:
         return first, []
@@ -73,6 +81,7 @@ def stack_channels(volumes: Sequence[Volume]) -> tuple[Volume, list[str]]:
         if volume.channels != 1:
             raise VolumeError(f"{volume.name} has {volume.channels} channels: give either one file or one a channel.")
         if not volume.grid.matches(first.grid):
+            _check_overlap(first, volume)
             notices.append(f"{volume.name} was resampled to the grid of {first.name}")
         arrays.append(resample(volume, first.grid).array.astype(np.float32, copy=False))
     return Volume(np.concatenate(arrays), first.matrix, first.name), notices
@@ -110,19 +119,46 @@ def check_voxels(volume: Volume) -> None:
     """Refuse a volume that no model can use.
 
     Raises:
-        VolumeError: if a voxel is NaN or infinite, or the grid is degenerate.
+        VolumeError: if a voxel is NaN, infinite or beyond single precision, or the grid is degenerate.
     """
     if np.issubdtype(volume.array.dtype, np.complexfloating):
         raise VolumeError(f"{volume.name} holds complex numbers: save its magnitude.")
     if np.issubdtype(volume.array.dtype, np.floating):
-        bad = int(sum((~np.isfinite(plane)).sum() for channel in volume.array for plane in channel))
+        limit = min(_LARGEST, float(np.finfo(volume.array.dtype).max))
+        # Written so that NaN, which compares as false, counts too.
+        bad = int(sum((~(np.abs(plane) <= limit)).sum() for channel in volume.array for plane in channel))
         if bad:
+            beyond = bad - int((~np.isfinite(volume.array)).sum())
+            what = f"NaN, infinite or beyond single precision ({_LARGEST:g})" if beyond else "NaN or infinite"
             raise VolumeError(
-                f"{volume.name} holds {bad} voxels that are NaN or infinite: replace them by a number, such as the "
-                "background's value."
+                f"{volume.name} holds {bad} voxels that are {what}: replace them by a number, such as the background's "
+                "value."
             )
+    _check_grid(volume)
+
+
+def _check_grid(volume: Volume) -> None:
     if not np.isfinite(volume.matrix).all() or volume.grid.voxel_volume <= 1e-9:
         raise VolumeError(_ZERO_SPACING.format(volume.name))
+
+
+def _check_overlap(first: Volume, other: Volume) -> None:
+    for volume in (first, other):
+        _check_grid(volume)
+    covered = _covered(first.grid, other.grid)
+    if covered < _LEAST_OVERLAP:
+        raise VolumeError(
+            f"{other.name} covers {covered:.0%} of {first.name}, too little to be another channel of it: register the "
+            "volumes, or give those of one patient and place."
+        )
+
+
+def _covered(grid: Grid, other: Grid, samples: int = 16) -> float:
+    """Return the part 0..1 of a grid that lies within another, by `samples` points along each axis."""
+    axes = [(np.arange(samples) + 0.5) * size / samples - 0.5 for size in reversed(grid.shape)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    indices = other.to_index(grid.to_physical(points))
+    return float(np.all((indices >= -0.5) & (indices <= np.array(other.shape[::-1]) - 0.5), axis=1).mean())
 
 
 def _checked(volume: Volume, image: sitk.Image) -> Volume:
@@ -130,6 +166,23 @@ def _checked(volume: Volume, image: sitk.Image) -> Volume:
         raise VolumeError(f"{volume.name} is a single slice, a 2-D image: give a 3-D volume.")
     check_voxels(volume)
     return volume
+
+
+def _check_access(path: Path) -> None:
+    """Refuse what is missing or cannot be opened, which ITK would call damaged."""
+    try:
+        if path.is_dir():
+            os.listdir(path)
+        else:
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VolumeError(f"There is no file or folder {path}: check the path.") from error
+    except OSError as error:
+        raise _not_opened(path, error) from error
+
+
+def _not_opened(path: Path, error: OSError) -> VolumeError:
+    return VolumeError(f"{path} cannot be opened ({error.strerror or error}): check its name and permissions.")
 
 
 def _check_nifti(path: Path) -> None:
@@ -158,6 +211,8 @@ def _check_nifti(path: Path) -> None:
                 found += len(block)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise VolumeError(f"{path} is damaged or cut short ({error}): copy or export it again.") from error
+    except OSError as error:
+        raise _not_opened(path, error) from error
     if found < needed:
         raise VolumeError(f"{path} is cut short ({found} of {needed} bytes): copy or export it again.")
     if any(not step > 0 and not step < 0 for step in spacing[1 : 1 + min(3, dimensions[0])]):
@@ -175,17 +230,24 @@ def _read_dicom(folder: Path) -> Volume:
             "its own."
         )
     files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
-    if len(files) < 2:
-        raise VolumeError(f"The DICOM series in {folder} has a single slice, a 2-D image: give a 3-D volume.")
-    reader.SetFileNames(files)
     try:
+        slices = [_slice_geometry(file) for file in files]
+        if any(depth > 1 for depth, _ in slices):
+            # Their positions are in a sequence that the reader does not hand out.
+            raise VolumeError(
+                f"The folder {folder} holds a multi-frame DICOM file, whose frames cannot be placed reliably: convert "
+                "it to NRRD first."
+            )
+        if len(files) < 2:
+            raise VolumeError(f"The DICOM series in {folder} has a single slice, a 2-D image: give a 3-D volume.")
+        reader.SetFileNames(files)
         image = reader.Execute()
-        positions = np.array([_slice_position(file) for file in files])
     except RuntimeError as error:
         raise VolumeError(
             f"The DICOM series in {folder} cannot be read ({_last_line(error)}): export it again."
         ) from error
     volume = from_image(image, folder.name)
+    positions = np.array([position for _, position in slices])
     steps = np.diff(positions, axis=0)
     step = (positions[-1] - positions[0]) / (len(files) - 1)
     uneven = np.linalg.norm(steps - step, axis=1).max() / max(np.linalg.norm(step), 1e-9)
@@ -200,11 +262,12 @@ def _read_dicom(folder: Path) -> Volume:
     return _checked(Volume(volume.array, matrix, volume.name), image)
 
 
-def _slice_position(file: str) -> list[float]:
+def _slice_geometry(file: str) -> tuple[int, tuple[float, ...]]:
+    """Return how many frames a DICOM file has, and the first one's position."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(file)
     reader.ReadImageInformation()
-    return list(reader.GetOrigin())
+    return reader.GetSize()[2], reader.GetOrigin()
 
 
 def _last_line(error: Exception) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from NNMambaLib.errors import OutputError
+from NNMambaLib.errors import ModelError, OutputError
 
 
 def add_parser(commands) -> None:
@@ -25,8 +26,13 @@ def add_parser(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     from NNMambaLib.models.random_package import random_manifest, write_random_package
 
+    _check(arguments)
     folder = Path(arguments.output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}): choose another name.") from error
+    if taken:
         raise OutputError(f"{folder} exists already and is not an empty folder: choose another name.")
     manifest = random_manifest(
         arguments.task,
@@ -40,3 +46,25 @@ def run(arguments: argparse.Namespace) -> dict:
     package = write_random_package(folder, manifest, arguments.seed)
     print(f"Wrote {package.path} ({manifest.network.variant}, random weights, seed {arguments.seed}).")
     return {"outputs": [str(package.path)], "sha256": package.sha256}
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from NNMambaLib.networks.description import SIZE_DIVISOR
+
+    fewest = 1 if arguments.task == "landmarks" else 2
+    patch, spacing = (" ".join(f"{n:g}" for n in given) for given in (arguments.patch, arguments.spacing))
+    for option, given, right, needed in (
+        ("--width", arguments.width, arguments.width >= 1, "at least 1"),
+        ("--channels", arguments.channels, arguments.channels >= 1, "at least 1"),
+        ("--outputs", arguments.outputs, arguments.outputs >= fewest, f"at least {fewest} for {arguments.task}"),
+        (
+            "--patch",
+            patch,
+            all(size > 0 and size % SIZE_DIVISOR == 0 for size in arguments.patch),
+            f"three multiples of {SIZE_DIVISOR}",
+        ),
+        ("--spacing", spacing, all(0 < step < math.inf for step in arguments.spacing), "three lengths above 0 mm"),
+        ("--seed", arguments.seed, 0 <= arguments.seed < 2**63, "at least 0 and below 2^63"),
+    ):
+        if not right:
+            raise ModelError(f"{option} is {given} and must be {needed}.")

@@ -56,14 +56,18 @@ def find_package(model: str | Path | ModelPackage) -> ModelPackage:
     """Return a package by its path (a folder or zip file) or by its name in the catalogue.
 
     Raises:
-        ModelError: if there is none, or its manifest is wrong.
+        ModelError: if there is none, it cannot be opened, or its manifest is wrong.
     """
     if isinstance(model, ModelPackage):
         return model
     packages = installed_packages()
     if str(model) in packages:
         return open_package(packages[str(model)])
-    if Path(model).exists():
+    try:
+        exists = Path(model).exists()
+    except OSError as error:
+        raise ModelError(f"The model '{model}' cannot be opened ({error.strerror}): check its path.") from error
+    if exists:
         return open_package(model)
     known = ", ".join(packages) or "none"
     raise ModelError(f"There is no model '{model}': give the path of a package, or one of those installed ({known}).")

@@ -1,6 +1,7 @@
 """What cannot be done ends with one sentence that names the thing and the remedy, and leaves nothing behind."""
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ import pytest
 import SimpleITK as sitk
 
 from NNMambaLib import cli, volume_io
+from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.output import atomic_file
 from NNMambaLib.volume import Volume
 from NNMambaLib.volume_io import write_volume
 
@@ -82,6 +85,35 @@ def test_file_that_is_not_what_its_name_says(refused, tmp_path):
     path = tmp_path / "notes.nrrd"
     path.write_text("no voxels here")
     refused(str(path), "copy or export it again", volumes=[path])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_file_that_must_not_be_read(refused, tmp_path_factory, monkeypatch, ending):
+    path = _written(tmp_path_factory.mktemp("locked") / f"secret{ending}", _voxels())
+    _deny(monkeypatch, path)
+    refused(f"{path} cannot be opened (Permission denied)", "check its name and permissions", volumes=[path])
+
+
+def test_folder_that_must_not_be_read(refused, tmp_path, monkeypatch):
+    (tmp_path / "series").mkdir()
+    _deny(monkeypatch, tmp_path / "series")
+    refused("series cannot be opened (Permission denied)", volumes=[tmp_path / "series"])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_disk_that_fails_while_a_file_is_read(refused, tmp_path, monkeypatch, ending):
+    def fail(*arguments):
+        raise OSError(5, "Input/output error")
+
+    path = _written(tmp_path / f"case{ending}", _voxels())
+    monkeypatch.setattr("gzip.open" if ending == ".nii.gz" else "builtins.open", fail)
+    monkeypatch.setattr(volume_io.Path, "open", lambda path, mode: io.BytesIO())
+    with pytest.raises(VolumeError, match=r"cannot be opened \(Input/output error\)"):
+        volume_io.read_volume(path)
+
+
+def test_input_name_too_long_for_the_file_system(refused):
+    refused("cannot be opened (File name too long): check its name", volumes=[f"{'x' * 300}.nrrd"])
 
 
 def test_unknown_input_format(refused, tmp_path):
@@ -174,6 +206,10 @@ def test_wrong_channel_count(refused, tmp_path, good, landmarks_package):
 
 def test_unknown_model(refused, good):
     refused("There is no model 'brian-tissues'", "one of those installed", volumes=[good], model="brian-tissues")
+
+
+def test_model_name_too_long_for_the_file_system(refused, good):
+    refused("cannot be opened (File name too long): check its path", volumes=[good], model="x" * 300)
 
 
 def test_folder_or_file_that_is_no_package(refused, good, tmp_path):
@@ -284,6 +320,26 @@ def test_name_too_long_for_the_file_system(refused, good, tmp_path):
     refused(words, volumes=[good], output=tmp_path / f"{'x' * 300}.nrrd")
 
 
+def test_name_too_long_for_the_temporary_file_is_refused_before_the_work(refused, good, tmp_path, monkeypatch):
+    monkeypatch.setattr(volume_io.sitk, "WriteImage", lambda *_, **__: pytest.fail("the work was done"))
+    words = "cannot be written (File name too long): choose a shorter name"
+    refused(words, volumes=[good], output=tmp_path / f"{'x' * 245}.nrrd")
+
+
+def test_temporary_file_that_cannot_be_removed_does_not_hide_the_failure(tmp_path, monkeypatch):
+    def deny(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.unlink", deny)
+    with pytest.raises(OutputError, match="no space left"), atomic_file(tmp_path / "out.nrrd"):
+        raise OutputError("out.nrrd cannot be written (no space left): make room.")
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        atomic_file(tmp_path / f"{'x' * 245}.nrrd") as temporary,
+    ):
+        temporary.touch()
+
+
 def test_two_outputs_in_one_file(refused, good, tmp_path):
     output = tmp_path / "out.nrrd"
     words = f"{output} is asked for twice"
@@ -329,6 +385,38 @@ def test_variant_of_another_task(tmp_path, capsys):
     assert cli.main(["random-model", "segmentation", "--variant", "CLS", "--output", str(tmp_path / "m")]) == 1
     assert "Variant CLS is not for segmentation: choose one of SEG-CSS" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "sentence"),
+    [
+        ("segmentation", ["--width", "0"], "--width is 0 and must be at least 1."),
+        ("segmentation", ["--width", "-1"], "--width is -1 and must be at least 1."),
+        ("landmarks", ["--channels", "0"], "--channels is 0 and must be at least 1."),
+        ("segmentation", ["--outputs", "1"], "--outputs is 1 and must be at least 2 for segmentation."),
+        ("landmarks", ["--outputs", "0"], "--outputs is 0 and must be at least 1 for landmarks."),
+        ("classification", ["--outputs", "1"], "--outputs is 1 and must be at least 2 for classification."),
+        ("segmentation", ["--patch", "64", "64", "40"], "--patch is 64 64 40 and must be three multiples of 16."),
+        ("segmentation", ["--patch", "0", "64", "64"], "--patch is 0 64 64 and must be three multiples of 16."),
+        ("segmentation", ["--spacing", "1", "1", "nan"], "--spacing is 1 1 nan and must be three lengths above 0 mm."),
+        ("segmentation", ["--seed", str(2**64)], "must be at least 0 and below 2^63."),
+    ],
+)
+def test_random_model_of_impossible_sizes(tmp_path, capsys, task, options, sentence):
+    assert cli.main(["random-model", task, *options, "--output", str(tmp_path / "m")]) == 1
+    assert capsys.readouterr().err.strip().endswith(sentence)
+    assert not (tmp_path / "m").exists()
+
+
+def test_random_model_with_a_name_too_long_for_the_file_system(tmp_path, capsys):
+    assert cli.main(["random-model", "segmentation", "--output", str(tmp_path / ("x" * 300))]) == 1
+    assert "cannot be written (File name too long): choose another name." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("segmentation", "2"), ("landmarks", "1"), ("classification", "2")])
+def test_random_model_of_the_least_sizes(tmp_path, task, outputs):
+    sizes = ["--width", "1", "--outputs", outputs, "--patch", "16", "16", "16"]
+    assert cli.main(["random-model", task, *sizes, "--output", str(tmp_path / "m")]) == 0
 
 
 def test_interruption_leaves_nothing(good, tmp_path, segmentation_package, monkeypatch, capsys):
@@ -379,6 +467,18 @@ def _voxels(shape=(32, 32, 32)):
 def _written(path, voxels):
     write_volume(Volume(voxels, np.diag([3.0, 3, 3, 1])), path)
     return path
+
+
+def _deny(monkeypatch, denied):
+    """Let a file or folder be one that may not be read; for the superuser, permissions do not do that."""
+    opened, listed = Path.open, os.listdir
+
+    def refuse(path):
+        if Path(path) == denied:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(volume_io.Path, "open", lambda path, *rest, **more: refuse(path) or opened(path, *rest, **more))
+    monkeypatch.setattr(volume_io.os, "listdir", lambda path: refuse(path) or listed(path))
 
 
 def _manifest(package):

@@ -9,7 +9,7 @@ from NNMambaLib.models.manifest import Label
 from NNMambaLib.results import Provenance, SegmentationResult
 from NNMambaLib.segmentation_file import without_shear, write_segmentation
 from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_channels, read_volume, write_volume
+from NNMambaLib.volume_io import check_voxels, read_channels, read_volume, stack_channels, write_volume
 from phantoms import grid_matrix, oblique_rotation
 
 _SHAPE = (4, 6, 5)
@@ -75,6 +75,55 @@ def test_one_of_several_files_must_not_have_several_channels(tmp_path):
         read_channels([tmp_path / "one.nrrd", tmp_path / "two.nrrd"])
 
 
+@pytest.mark.parametrize(
+    ("voxels", "refused"), [(0, False), (2, False), (4, True), (50, True)], ids=["0/5", "2/5", "4/5", "apart"]
+)
+def test_channels_of_different_places_are_refused(voxels, refused):
+    """Moved along x, along which there are five voxels."""
+    first, matrix = _volume(), _MATRIX.copy()
+    matrix[:3, 3] += voxels * matrix[:3, 0]
+    other = Volume(first.array, matrix, "other")
+    if not refused:
+        assert stack_channels([first, other])[0].channels == 2
+        return
+    with pytest.raises(VolumeError, match=r"other covers \d+% of volume, too little .* register"):
+        stack_channels([first, other])
+
+
+def test_a_channel_may_be_larger_than_the_first_one():
+    large = Volume(np.zeros((1, 40, 60, 50), np.int16), grid_matrix("LPS", (2, 2, 2), (40, 60, 50)), "large")
+    assert stack_channels([_volume(), large])[1] == ["large was resampled to the grid of volume"]
+    with pytest.raises(VolumeError, match=r"volume covers \d% of large"):
+        stack_channels([large, _volume()])
+
+
+def test_a_channel_without_extent_is_refused():
+    with pytest.raises(VolumeError, match="flat has a voxel spacing of zero"):
+        stack_channels([_volume(), Volume(_volume().array, np.diag([1.0, 1, 0, 1]), "flat")])
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float64", 1e39), ("float64", -1e300), ("float32", -3.4e38)])
+def test_voxels_beyond_single_precision_are_refused(dtype, value):
+    volume = _volume(dtype=dtype)
+    volume.array[0, 1, 2, 3] = value
+    with pytest.raises(VolumeError, match=r"holds 1 voxels that are .* beyond single precision \(3e\+38\): replace"):
+        check_voxels(volume)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float64", 1e38), ("float16", 65504)])
+def test_large_voxels_are_taken(dtype, value):
+    volume = _volume(dtype=dtype)
+    volume.array[0, 1, 2, 3] = value
+    check_voxels(volume)
+
+
+def test_half_precision_voxels_that_are_infinite_are_refused():
+    volume = _volume(dtype="float16")
+    volume.array[0, 1, 2, 3] = np.inf
+    with pytest.raises(VolumeError, match="holds 1 voxels that are NaN or infinite"):
+        check_voxels(volume)
+
+
 @pytest.mark.parametrize("matrix", [_MATRIX, _TILTED], ids=["oblique", "tilted gantry"])
 def test_dicom_series_keeps_its_geometry(tmp_path, matrix):
     volume = _volume(matrix=matrix)
@@ -107,6 +156,27 @@ def test_single_dicom_slice_and_folder_without_dicom_are_refused(tmp_path):
     for file in sorted(tmp_path.iterdir())[1:]:
         file.unlink()
     with pytest.raises(VolumeError, match="has a single slice"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_multi_frame_dicom_is_called_so(tmp_path, files):
+    for number in range(files):
+        image = sitk.GetImageFromArray(np.full((5, 16, 16), 7, np.uint16))
+        tags = {
+            "0008|0060": "MR",
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.4.1",
+            "0008|0018": f"1.2.826.0.1.3680043.2.1125.{number + 1}",
+            "0020|000d": "1.2.826.0.1.3680043.2.1125.9",
+            "0020|000e": "1.2.826.0.1.3680043.2.1125.8",
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(tmp_path / f"enhanced-{number}.dcm"))
+        writer.Execute(image)
+    with pytest.raises(VolumeError, match=r"holds a multi-frame DICOM file.*convert it to NRRD first"):
         read_volume(tmp_path)
 
 
