@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from NNMambaLib import __version__
 from NNMambaLib.commands import classify, demo, evaluate, info, landmarks, models, random_model, segment
-from NNMambaLib.commands.report import write_json
+from NNMambaLib.commands.report import check_outputs, check_report, write_json
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.output import check_writable
 
 _COMMANDS = (segment, landmarks, classify, evaluate, models, info, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
@@ -20,14 +19,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 only where it succeeded."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.json is not None:
-            check_writable(arguments.json, overwrite=True)
+        check_report(arguments)
+    except NNMambaError as error:
+        print(f"nnmamba: {error}", file=sys.stderr)
+        return _FAILURE
+    try:
+        check_outputs(arguments)
         report = {"command": arguments.command, "success": True, **arguments.run(arguments)}
         code = _SUCCESS
     except NNMambaError as error:
         report, code = _failure(arguments, str(error)), _FAILURE
     except KeyboardInterrupt:
-        report, code = _failure(arguments, "Interrupted; nothing was written."), _INTERRUPTED
+        report, code = _failure(arguments, "Interrupted: what was not complete was not written."), _INTERRUPTED
     if arguments.json is not None:
         try:
             write_json(report, arguments.json)
@@ -54,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, subparser in commands.choices.items():
         for leaf in _leaves(subparser):
             leaf.add_argument("--json", metavar="FILE", help=f"write a machine-readable report of {name}")
+            if "--overwrite" not in leaf._option_string_actions:
+                leaf.add_argument("--overwrite", action="store_true", help="replace the report if it exists")
     return parser
 
 

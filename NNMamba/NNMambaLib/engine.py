@@ -21,6 +21,7 @@ from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor, Progress
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.selective_scan import resolve_backend
 from NNMambaLib.networks.variants import set_scan_backend
 from NNMambaLib.results import (
@@ -60,7 +61,7 @@ class Engine:
         self.device = _device(device)
         self.backend = backend
         self.memory_limit = memory_limit
-        self._networks: dict[str, nn.Module] = {}
+        self._networks: dict[tuple[str, NetworkDescription], nn.Module] = {}
         resolve_backend(backend, self.device)
 
     def segment(
@@ -84,8 +85,7 @@ class Engine:
             probabilities, entropy: return these volumes too.
             pad_small: run also where more than half of the patch would be padding.
         """
-        if not 0 < step <= 1:
-            raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
+        _check_step(step)
         job = _Job(self, "segmentation", model, volume, pad_small, on_progress, is_cancelled)
         mirror_axes = job.manifest.input.mirror_axes if mirror else ()
         if mirror and not mirror_axes:
@@ -100,7 +100,7 @@ class Engine:
             )  # fmt: skip
 
         arrays = job.run(run, job.need(probabilities, entropy))
-        options = {"mirror": mirror, "step": step}
+        options = {"mirror": mirror, "step": step, "pad_small": pad_small}
         wrap = partial(Volume, matrix=job.volume.matrix, name=job.volume.name)
         return SegmentationResult(
             labels=wrap(arrays.labels[None]),
@@ -121,6 +121,7 @@ class Engine:
         is_cancelled: IsCancelled | None = None,
     ) -> LandmarksResult:
         """Return the model's landmarks in a volume, in LPS mm, each with a confidence; see `segment`."""
+        _check_step(step)
         job = _Job(self, "landmarks", model, volume, pad_small, on_progress, is_cancelled)
         manifest = job.manifest
 
@@ -138,7 +139,7 @@ class Engine:
             )
 
         found = job.run(run, job.need())
-        return LandmarksResult(found, job.provenance({"step": step}))
+        return LandmarksResult(found, job.provenance({"step": step, "pad_small": pad_small}))
 
     def classify(
         self,
@@ -181,9 +182,10 @@ class Engine:
         Raises:
             ModelError: as in `ModelPackage.load`.
         """
-        if package.sha256 not in self._networks:
-            self._networks[package.sha256] = package.load()
-        return self._networks[package.sha256]
+        key = package.sha256, package.manifest.network
+        if key not in self._networks:
+            self._networks[key] = package.load()
+        return self._networks[key]
 
 
 class _Job:
@@ -196,7 +198,10 @@ class _Job:
         self.package = find_package(model)
         self.manifest = self.package.manifest
         self.package.require_task(task)
-        self.volume, notices = stack_channels([volume] if isinstance(volume, Volume) else list(volume))
+        volumes = [volume] if isinstance(volume, Volume) else list(volume)
+        if not volumes:
+            raise VolumeError("No volume was given: give one for each of the model's channels.")
+        self.volume, notices = stack_channels(volumes)
         self.notices = list(notices)
         check_voxels(self.volume)
         specification = self.manifest.input
@@ -230,7 +235,7 @@ class _Job:
         if self.engine.device.type != "cpu":
             devices.append(torch.device("cpu"))
         ways = memory.attempts(devices, self.patch, need, self.engine.memory_limit, reduce_patch=not whole_patch)
-        failure, prepared = None, None
+        ran_out, prepared = False, None
         for attempt in ways:
             try:
                 self.monitor.stage("Loading the model")
@@ -243,11 +248,12 @@ class _Job:
             except Exception as error:
                 if not memory.is_out_of_memory(error):
                     raise
-                failure = error
+                # The error itself is not kept: its traceback would hold all that the failed attempt had allocated.
+                ran_out = True
                 continue
             self.device = attempt.device
             self.notices += attempt.notices
-            if failure is not None:
+            if ran_out:
                 self.notices.append("memory ran out at first, and the job was run again with less")
             return result
         raise AssertionError("attempts() ends with an error")
@@ -277,6 +283,11 @@ class _Job:
                 "(--pad-small)."
             )
         self.notices.append(f"padded: {self.sizes}")
+
+
+def _check_step(step: float) -> None:
+    if not 0 < step <= 1:
+        raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
 
 
 def _device(name: str) -> torch.device:

@@ -87,10 +87,9 @@ def resample(
     """
     if grid.matches(volume.grid):
         return volume
-    channels = []
-    for channel in volume.array:
-        values = channel if interpolation == "nearest" else channel.astype(np.float32, copy=False)
-        image = to_image(Volume(values[None], volume.matrix))
+    array = np.empty((volume.channels, *grid.shape), volume.array.dtype if interpolation == "nearest" else np.float32)
+    for target, channel in zip(array, volume.array, strict=True):
+        image = to_image(Volume(channel[None].astype(array.dtype, copy=False), volume.matrix))
         if anti_aliasing:
             image = _smoothed(image, volume.grid, grid)
         fill = float(channel.min()) if outside is None else outside
@@ -98,8 +97,8 @@ def resample(
             image, grid.shape[::-1], sitk.Transform(), _INTERPOLATORS[interpolation],
             *image_geometry(grid), fill, image.GetPixelID(),
         )  # fmt: skip
-        channels.append(sitk.GetArrayFromImage(resampled))
-    return Volume(np.stack(channels), grid.matrix, volume.name)
+        target[:] = sitk.GetArrayViewFromImage(resampled)
+    return Volume(array, grid.matrix, volume.name)
 
 
 def extended(volume: Volume) -> Volume:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.results import RESEARCH_USE, SegmentationResult
+from NNMambaLib.results import RESEARCH_USE, Provenance, SegmentationResult
 from NNMambaLib.segments import TERMINOLOGY_TAG, segment_ids, terminology_entry, unit_color
 from NNMambaLib.volume_io import WRITABLE, write_volume
 
@@ -26,7 +27,8 @@ def write_segmentation(result: SegmentationResult, path: str | Path) -> None:
         raise OutputError(
             f"{path} is of no format that a segmentation can be written to: end it in .seg.nrrd, {', '.join(WRITABLE)}."
         )
-    write_volume(result.labels, path, segment_metadata(result) if name.endswith(".seg.nrrd") else None)
+    seg_nrrd = name.endswith(".seg.nrrd")
+    write_volume(result.labels, path, segment_metadata(result) if seg_nrrd else provenance_metadata(result.provenance))
 
 
 def without_shear(result: SegmentationResult) -> SegmentationResult:
@@ -48,6 +50,20 @@ def without_shear(result: SegmentationResult) -> SegmentationResult:
     )
 
 
+def provenance_metadata(provenance: Provenance) -> dict[str, str]:
+    """Return where a result comes from, as key-value pairs that NRRD and MetaImage files keep."""
+    return {
+        "NNMamba_Model": f"{provenance.model} {provenance.model_version}",
+        "NNMamba_WeightsSHA256": provenance.weights_sha256,
+        "NNMamba_EngineVersion": provenance.engine_version,
+        "NNMamba_Device": f"{provenance.device}, scan {provenance.scan_backend}",
+        "NNMamba_Options": json.dumps(provenance.options),
+        "NNMamba_Started": provenance.started,
+        "NNMamba_Notices": "; ".join(provenance.notices),
+        "NNMamba_ResearchUse": RESEARCH_USE,
+    }
+
+
 def segment_metadata(result: SegmentationResult) -> dict[str, str]:
     """Return the fields by which Slicer recognises the segments of a ``.seg.nrrd`` file, all in one layer."""
     depth, height, width = result.labels.grid.shape
@@ -57,9 +73,7 @@ def segment_metadata(result: SegmentationResult) -> dict[str, str]:
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-        "NNMamba_Model": f"{provenance.model} {provenance.model_version}",
-        "NNMamba_WeightsSHA256": provenance.weights_sha256,
-        "NNMamba_ResearchUse": RESEARCH_USE,
+        **provenance_metadata(provenance),
     }
     for index, (identifier, label) in enumerate(
         zip(segment_ids(result.label_definitions), result.label_definitions, strict=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.commands.console import print_estimate, print_notices, progress_display
-from NNMambaLib.errors import OutputError
 
 if TYPE_CHECKING:
     from NNMambaLib.engine import Engine
@@ -31,7 +31,14 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the engine is made from."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
-    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="stay under this much memory")
+    parser.add_argument("--memory-limit", type=_positive, metavar="GIB", help="stay under this much memory")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0 or math.isinf(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
 
 
 def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +74,6 @@ def run_job(
     from NNMambaLib.volume_io import read_channels
 
     for name in outputs:
-        if outputs.count(name) > 1:
-            raise OutputError(f"{name} is asked for twice: give each output a file of its own.")
         check_writable(name, arguments.overwrite)
     engine = make_engine(arguments)
     package = find_package(arguments.model)

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from NNMambaLib.output import atomic_file
+from NNMambaLib.errors import OutputError
+from NNMambaLib.output import atomic_file, check_writable
+
+
+def check_report(arguments: argparse.Namespace) -> None:
+    """Refuse a report in a file that is an input or another output, exists, or cannot be made.
+
+    Raises:
+        OutputError: naming the file.
+    """
+    if arguments.json is not None:
+        _check_differs(arguments.json, [*_outputs(arguments), *getattr(arguments, "input", ())])
+        check_writable(arguments.json, arguments.overwrite)
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse an output in a file that is an input or another output.
+
+    Raises:
+        OutputError: naming the file.
+    """
+    outputs = _outputs(arguments)
+    for index, name in enumerate(outputs):
+        _check_differs(name, [*outputs[:index], *getattr(arguments, "input", ())])
+
+
+def _outputs(arguments: argparse.Namespace) -> list[str]:
+    named = (getattr(arguments, option, None) for option in ("output", "probabilities", "entropy", "plot"))
+    return [name for name in named if name]
+
+
+def _check_differs(name: str, others: list[str]) -> None:
+    if Path(name).absolute() in [Path(other).absolute() for other in others]:
+        raise OutputError(f"{name} is asked for twice: give each input and output a file of its own.")
 
 
 def write_json(content: Any, path: str | Path) -> None:

@@ -26,7 +26,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.segmentation_file import without_shear, write_segmentation
+    from NNMambaLib.segmentation_file import provenance_metadata, without_shear, write_segmentation
     from NNMambaLib.volume_io import WRITABLE, write_volume
 
     files = [name for name in (arguments.output, arguments.probabilities, arguments.entropy) if name]
@@ -44,11 +44,12 @@ def run(arguments: argparse.Namespace) -> dict:
     )
     result = without_shear(found)
     print_notices(result.provenance.notices[len(found.provenance.notices) :])
+    provenance = provenance_metadata(result.provenance)
     write_segmentation(result, arguments.output)
     if result.probabilities is not None:
-        write_volume(result.probabilities, arguments.probabilities)
+        write_volume(result.probabilities, arguments.probabilities, provenance)
     if result.entropy is not None:
-        write_volume(result.entropy, arguments.entropy)
+        write_volume(result.entropy, arguments.entropy, provenance)
     print_table(["label", "volume"], [[name, f"{ml:.1f} mL"] for name, ml in result.volumes_ml.items()])
     print(f"Wrote {', '.join(files)} in {result.provenance.seconds['total']:.1f} s.")
     return {"outputs": files, "volumes_ml": result.volumes_ml, "provenance": result.provenance.as_dict()}

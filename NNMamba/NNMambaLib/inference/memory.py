@@ -14,25 +14,31 @@ from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 
 _FLOAT, _HALF = 4, 2
+# What allocators and libraries take beside the arrays that are counted.
+_MARGIN = 1.2
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes: on the host, without the volume that the caller holds; of these or beside them, by the network's tile.
+    """Bytes beside the volume that the caller holds, at the two times when most is held.
 
-    `network` is on the device; where that is the CPU it comes out of the host's memory too.
+    Attributes:
+        running: on the host while tiles run.
+        around: on the host before that (resampling, normalising) or after it (back to the input's grid).
+        network: by one tile's forward pass, on the device; where that is the CPU it comes on top of `running`.
     """
 
-    host: int
+    running: int
+    around: int
     network: int
 
     @property
     def total(self) -> int:
-        return self.host + self.network
+        return max(self.running + self.network, self.around)
 
     def on_host(self, device: torch.device) -> int:
-        return self.host + (self.network if device.type == "cpu" else 0)
+        return self.total if device.type == "cpu" else max(self.running, self.around)
 
 
 NeedOfPatch = Callable[[tuple[int, int, int]], MemoryNeed]
@@ -59,7 +65,14 @@ class JobSizes:
 
     @property
     def prepared_bytes(self) -> int:
+        """Bytes of the network's input."""
         return math.prod(self.grid) * self.network.in_channels * _FLOAT
+
+    @property
+    def preparing_bytes(self) -> int:
+        """Bytes while the input is made: of a channel two copies and its smoothed one, then percentiles' copies."""
+        resampling = 3 * _FLOAT * math.prod(self.source) if self.resampled else 0
+        return self.prepared_bytes + max(resampling + _FLOAT * math.prod(self.grid), 3 * _FLOAT * math.prod(self.grid))
 
 
 def network_bytes(network: NetworkDescription, patch: tuple[int, int, int], classifier: bool = False) -> int:
@@ -81,15 +94,23 @@ def dense_need(sizes: JobSizes, patch: tuple[int, int, int], half_volumes: int, 
     """
     source, grid = math.prod(sizes.source), math.prod(sizes.grid)
     slab = math.prod(Tiling.plan(sizes.grid, patch).slab_shape) * sizes.network.out_channels * _FLOAT
-    resampling = 3 * _FLOAT * source if sizes.resampled else 0
-    result = source * (1 + half_volumes * _HALF) + resampling
-    host = sizes.prepared_bytes + slab + grid * kept_bytes + result
-    return MemoryNeed(host, network_bytes(sizes.network, patch))
+    kept = sizes.prepared_bytes + grid * kept_bytes
+    returning = source * (1 + half_volumes * _HALF) if sizes.resampled else source
+    if sizes.resampled:
+        # One label at a time, its best value so far beside it.
+        returning += 4 * _FLOAT * source + 3 * _FLOAT * grid
+    tile = network_bytes(sizes.network, patch)
+    return _with_margin(kept + slab, max(sizes.preparing_bytes, kept + returning), tile)
 
 
 def classifier_need(sizes: JobSizes, patch: tuple[int, int, int]) -> MemoryNeed:
     """Return what a classifier needs."""
-    return MemoryNeed(sizes.prepared_bytes, network_bytes(sizes.network, patch, classifier=True))
+    tile = network_bytes(sizes.network, patch, classifier=True)
+    return _with_margin(sizes.prepared_bytes + math.prod(patch) * _FLOAT, sizes.preparing_bytes, tile)
+
+
+def _with_margin(running: int, around: int, network: int) -> MemoryNeed:
+    return MemoryNeed(int(_MARGIN * running), int(_MARGIN * around), network)
 
 
 def attempts(
@@ -136,7 +157,7 @@ def available_bytes(device: torch.device, memory_limit: int | None = None) -> in
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error means that memory ran out, on the host or on the device."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
     )
 

@@ -92,8 +92,7 @@ def normalise(values: np.ndarray, how: Normalisation, name: str = "The volume") 
         values -= low
         values /= max(high - low, 1e-8)
         return
-    mean = float(np.mean(values, dtype=np.float64, where=mask))
-    sd = float(np.std(values, dtype=np.float64, where=mask))
+    mean, sd = _mean_and_sd(values, mask)
     if how.kind == "z-score":
         values -= mean
         values /= sd + 1e-8
@@ -104,6 +103,15 @@ def normalise(values: np.ndarray, how: Normalisation, name: str = "The volume") 
         values *= 255 / (2 * reach)
     else:
         raise ValueError(f"unknown normalisation {how.kind}")
+
+
+def _mean_and_sd(values: np.ndarray, mask: np.ndarray | bool) -> tuple[float, float]:
+    """Return mean and standard deviation, summed in float64 plane by plane: no copy of the volume in double."""
+    masks = np.broadcast_to(mask, values.shape)
+    count = np.count_nonzero(masks)
+    mean = sum(float(np.sum(v, dtype=np.float64, where=m)) for v, m in zip(values, masks, strict=True)) / count
+    squares = sum(float(np.sum((v - mean) ** 2, dtype=np.float64, where=m)) for v, m in zip(values, masks, strict=True))
+    return mean, (squares / count) ** 0.5
 
 
 def _mask(values: np.ndarray, kind: str) -> np.ndarray | bool:

@@ -46,6 +46,7 @@ def segment(
     collected = collector(prepared.grid, target, outputs, probabilities, entropy)
     for finished in rows:
         collected.add(finished)
+    del finished  # its values are a view of the slab, which would be held to the end
     monitor.stage("Back to the input's grid", 1)
     return collected.finish()
 
@@ -68,14 +69,14 @@ class _InPlace:
 
     def finish(self) -> SegmentationArrays:
         return SegmentationArrays(
-            self._back(self._labels[None])[0],
+            np.ascontiguousarray(self._back(self._labels[None])[0]),
             None if self._probabilities is None else self._back(self._probabilities),
             None if self._entropy is None else self._back(self._entropy[None])[0],
         )
 
     def _back(self, array: np.ndarray) -> np.ndarray:
-        back = Volume(array, self._grid.matrix).reoriented(self._target.orientation)
-        return np.ascontiguousarray(back.array)
+        # A view: no second copy of the probabilities.
+        return Volume(array, self._grid.matrix).reoriented(self._target.orientation).array
 
 
 class _Resampled:
@@ -101,12 +102,13 @@ class _Resampled:
             volume = extended(Volume(values[None].astype(np.float32), self._grid.matrix))
             p = resample(volume, self._target, outside=float(label == 0)).array[0]
             better = p > best
-            best[better] = p[better]
+            np.copyto(best, p, where=better)
             labels[better] = label
             if probabilities is not None:
                 probabilities[label] = p
             if entropy is not None:
-                entropy -= p * np.log(np.maximum(p, 1e-12)) / math.log(outputs)
+                for total, plane in zip(entropy, p, strict=True):
+                    total -= plane * np.log(np.maximum(plane, 1e-12)) / math.log(outputs)
         return SegmentationArrays(labels, probabilities, entropy)
 
 

@@ -16,6 +16,8 @@ from itertools import product
 import numpy as np
 import torch
 
+from NNMambaLib.errors import VolumeError
+
 # Standard deviation of the Gaussian weights, as a part of the patch.
 _SIGMA = 1 / 8
 
@@ -111,6 +113,12 @@ def sliding_window(
             slab[(slice(None), *place)].addcmul_(outputs_here.movedim(1 + axis, 1), weight.movedim(axis, 0))
             after_tile()
         finished = last - first
+        # The sum is a number only if every value is: one pass, and no array of flags.
+        if not math.isfinite(float(slab[:, :finished].sum())):
+            raise VolumeError(
+                "The network gave values that are no numbers: check the volume's intensities, or install the model "
+                "again."
+            )
         yield Rows(axis, first, last, slab[:, :finished].movedim(1, 1 + axis))
         for row in range(slab.shape[1] - finished):
             slab[:, row] = slab[:, row + finished]

@@ -257,6 +257,9 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         f"the {manifest.task} needs {outputs} outputs and the network has {network.out_channels}",
     )
     require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
+    for channel in given.channels:
+        low, high = channel.normalisation.low, channel.normalisation.high
+        require(low is None or high is None or low < high, f"channel {channel.name} is clipped from {low} to {high}")
     values = sorted(label.value for label in manifest.labels)
     require(values == list(range(1, len(values) + 1)), "label values must be 1, 2, 3, ... (0 is the background)")
     for target in manifest.targets:

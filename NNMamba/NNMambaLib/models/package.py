@@ -143,7 +143,13 @@ def _names(path: Path) -> set[str]:
     if path.is_dir():
         return {file.name for file in path.iterdir()}
     with zipfile.ZipFile(path) as archive:
-        return set(archive.namelist())
+        return {name.removeprefix(_folder_in(archive)) for name in archive.namelist()}
+
+
+def _folder_in(archive: zipfile.ZipFile) -> str:
+    """Return the folder of the package within a zip file, with its slash: none, or the one that was zipped."""
+    manifests = [name for name in archive.namelist() if name.split("/")[-1] == MANIFEST_FILE]
+    return min(manifests, key=len, default=MANIFEST_FILE).removesuffix(MANIFEST_FILE)
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -153,7 +159,7 @@ def _read(path: Path, name: str) -> bytes:
         if path.is_dir():
             return (path / name).read_bytes()
         with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
+            return archive.read(_folder_in(archive) + name)
     except (FileNotFoundError, KeyError) as error:
         raise ModelError(f"The model package {path} lacks {name}: install the package again.") from error
     except (zipfile.BadZipFile, OSError) as error:

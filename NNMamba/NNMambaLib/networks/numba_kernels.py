@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_BLOCK = 64
+from NNMambaLib.networks.scan_parts import BLOCK
+
 _CHECKPOINT = 32
 _OPTIONS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
@@ -53,11 +54,11 @@ def scan_block(u, delta, exponents, B, C, D, z, bias, y, first, last, gated, sof
     length = u.shape[0]
     states = exponents.shape[0]
     width = last - first
-    state = np.zeros((states, _BLOCK), np.float32)
-    rates = np.zeros((states, _BLOCK), np.float32)
-    step = np.zeros(_BLOCK, np.float32)
-    drive = np.zeros(_BLOCK, np.float32)
-    out = np.zeros(_BLOCK, np.float32)
+    state = np.zeros((states, BLOCK), np.float32)
+    rates = np.zeros((states, BLOCK), np.float32)
+    step = np.zeros(BLOCK, np.float32)
+    drive = np.zeros(BLOCK, np.float32)
+    out = np.zeros(BLOCK, np.float32)
     for n in range(states):
         for c in range(width):
             rates[n, c] = exponents[n, first + c]
@@ -77,7 +78,7 @@ def scan_block(u, delta, exponents, B, C, D, z, bias, y, first, last, gated, sof
             b = B[t, n]
             w = C[t, n]
             # The full block runs also where it is partly empty: its fixed length is what lets the loop vectorise.
-            for c in range(_BLOCK):
+            for c in range(BLOCK):
                 s = state[n, c] * _exp2(step[c] * rates[n, c]) + drive[c] * b
                 state[n, c] = s
                 out[c] += s * w
@@ -102,17 +103,17 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
     states = exponents.shape[0]
     width = last - first
     stretches = (length + _CHECKPOINT - 1) // _CHECKPOINT
-    kept = np.zeros((stretches, states, _BLOCK), np.float32)
-    s = np.zeros((_CHECKPOINT + 1, states, _BLOCK), np.float32)
-    decay = np.zeros((_CHECKPOINT, states, _BLOCK), np.float32)
-    rates = np.zeros((states, _BLOCK), np.float32)
-    rates_gradient = np.zeros((states, _BLOCK), np.float32)
-    carried = np.zeros((states, _BLOCK), np.float32)
-    step = np.zeros(_BLOCK, np.float32)
-    drive = np.zeros(_BLOCK, np.float32)
-    slope = np.zeros(_BLOCK, np.float32)
-    from_input = np.zeros(_BLOCK, np.float32)
-    from_decay = np.zeros(_BLOCK, np.float32)
+    kept = np.zeros((stretches, states, BLOCK), np.float32)
+    s = np.zeros((_CHECKPOINT + 1, states, BLOCK), np.float32)
+    decay = np.zeros((_CHECKPOINT, states, BLOCK), np.float32)
+    rates = np.zeros((states, BLOCK), np.float32)
+    rates_gradient = np.zeros((states, BLOCK), np.float32)
+    carried = np.zeros((states, BLOCK), np.float32)
+    step = np.zeros(BLOCK, np.float32)
+    drive = np.zeros(BLOCK, np.float32)
+    slope = np.zeros(BLOCK, np.float32)
+    from_input = np.zeros(BLOCK, np.float32)
+    from_decay = np.zeros(BLOCK, np.float32)
     for n in range(states):
         for c in range(width):
             rates[n, c] = exponents[n, first + c]
@@ -125,7 +126,7 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
             drive[c] = step[c] * u[t, first + c]
         for n in range(states):
             b = B[t, n]
-            for c in range(_BLOCK):
+            for c in range(BLOCK):
                 carried[n, c] = carried[n, c] * _exp2(step[c] * rates[n, c]) + drive[c] * b
     carried[:] = 0
     for stretch in range(stretches - 1, -1, -1):
@@ -139,7 +140,7 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
                 drive[c] = step[c] * u[t, first + c]
             for n in range(states):
                 b = B[t, n]
-                for c in range(_BLOCK):
+                for c in range(BLOCK):
                     a = _exp2(step[c] * rates[n, c])
                     decay[k, n, c] = a
                     s[k + 1, n, c] = s[k, n, c] * a + drive[c] * b
@@ -149,7 +150,7 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
                 step[c] = delta[t, first + c]
                 drive[c] = step[c] * u[t, first + c]
                 slope[c] = dy[t, first + c]
-            for c in range(_BLOCK):
+            for c in range(BLOCK):
                 from_input[c] = 0
                 from_decay[c] = 0
             for n in range(states):
@@ -157,7 +158,7 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
                 w = C[t, n]
                 sum_b = np.float32(0)
                 sum_c = np.float32(0)
-                for c in range(_BLOCK):
+                for c in range(BLOCK):
                     r = carried[n, c] + w * slope[c]
                     sum_c += s[k + 1, n, c] * slope[c]
                     sum_b += r * drive[c]

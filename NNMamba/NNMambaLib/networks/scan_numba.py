@@ -8,19 +8,22 @@ count: numba's own threading layer, which competes with torch's, is never starte
 from __future__ import annotations
 
 import functools
-import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-from NNMambaLib.networks.scan_parts import finish_delta, finish_output
-
-_BLOCK = 64
+from NNMambaLib.networks.scan_parts import BLOCK, finish_delta, finish_output
 
 
+@functools.lru_cache(maxsize=1)
 def unavailable_reason() -> str | None:
-    return None if importlib.util.find_spec("numba") else "the package numba is not installed"
+    try:
+        from NNMambaLib.networks import numba_kernels  # noqa: F401
+    except ImportError as error:
+        # Installed numba refuses to be imported beside a numpy that is newer than it knows.
+        return f"numba cannot be imported ({error})"
+    return None
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -110,8 +113,8 @@ def _blocks(u: torch.Tensor) -> tuple[list[tuple[int, int, int]], int]:
     """Return the jobs (batch element, first channel, end channel) and the number of threads to share them."""
     batch, _, channels = u.shape
     threads = torch.get_num_threads()
-    # Fewer channels a block than `_BLOCK` where that many would leave threads without work.
-    size = max(16, min(_BLOCK, -(-channels // -(-threads // batch))))
+    # Fewer channels a block than `BLOCK` where that many would leave threads without work.
+    size = max(16, min(BLOCK, -(-channels // -(-threads // batch))))
     jobs = [(item, first, min(first + size, channels)) for item in range(batch) for first in range(0, channels, size)]
     return jobs, min(threads, len(jobs))
 

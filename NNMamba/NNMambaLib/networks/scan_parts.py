@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+# Channels that a block of the numba kernels holds at most.
+BLOCK = 64
+
 
 def finish_delta(delta: torch.Tensor, delta_bias: torch.Tensor | None, delta_softplus: bool) -> torch.Tensor:
     """Return delta with its bias added and softplus applied."""

@@ -427,7 +427,7 @@ def test_interruption_leaves_nothing(good, tmp_path, segmentation_package, monke
     output, report = tmp_path / "out.nrrd", tmp_path / "report.json"
     arguments = ["segment", str(good), "--model", str(segmentation_package.path), "--output", str(output)]
     assert cli.main([*arguments, "--json", str(report)]) == 130
-    assert "Interrupted; nothing was written." in capsys.readouterr().err
+    assert "Interrupted: what was not complete was not written." in capsys.readouterr().err
     assert json.loads(report.read_text())["success"] is False
     assert not output.exists()
 

@@ -2,8 +2,12 @@
 
 import re
 import shutil
+import subprocess
+import sys
+import weakref
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ import torch
 
 from intensity_network import LANDMARK_NAMES, write_landmarks_package, write_segmentation_package
 from NNMambaLib import __version__
+from NNMambaLib import engine as engine_module
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError, VolumeError
 from NNMambaLib.inference.classification import fit_to_patch, predict_target
@@ -327,7 +332,7 @@ def test_result_says_where_it_comes_from(engine, phantom, segmentation_package):
     assert re.fullmatch("[0-9a-f]{64}", provenance.weights_sha256)
     assert provenance.engine_version == __version__
     assert (provenance.device, provenance.scan_backend) == ("cpu", "torch")
-    assert provenance.options == {"mirror": False, "step": 0.75}
+    assert provenance.options == {"mirror": False, "step": 0.75, "pad_small": False}
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(provenance.started)).total_seconds()) < 60
     assert provenance.notices == ()
     assert provenance.as_dict()["model"] == "nearest-number"
@@ -375,6 +380,41 @@ def test_job_that_fits_in_no_way_is_refused_before_work_starts(phantom, large_pa
     assert events == []
 
 
+def test_estimate_covers_what_is_taken(tmp_path):
+    """In a process of its own, whose peak is the job's."""
+    manifest = random_manifest("segmentation", outputs=4, base_width=4, patch=(32, 32, 32), spacing=(4.0, 4.0, 4.0))
+    package = write_random_package(tmp_path / "model", manifest)
+    code = """
+import sys, threading
+import numpy as np
+import psutil
+from NNMambaLib.engine import Engine
+from NNMambaLib.volume import Volume
+
+def watch():
+    while not done.wait(0.002):
+        taken.append(psutil.Process().memory_info().rss)
+
+voxels = np.random.default_rng(0).integers(0, 1000, (1, 180, 200, 220)).astype(np.int16)
+volume = Volume(voxels, np.diag([0.5, 0.5, 0.5, 1.0]))
+engine = Engine("cpu")
+engine.segment(Volume(voxels[:, :70, :70, :70].copy(), volume.matrix), sys.argv[1], pad_small=True)
+taken, done = [psutil.Process().memory_info().rss], threading.Event()
+watcher = threading.Thread(target=watch)
+watcher.start()
+engine.segment(volume, sys.argv[1], pad_small=True)
+done.set()
+watcher.join()
+print(max(taken) - taken[0], engine.estimate_memory(volume, sys.argv[1]).total)
+"""
+    environment = {"PYTHONPATH": str(Path(engine_module.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(package.path)], capture_output=True, text=True, env=environment
+    )
+    taken, estimate = (int(number) for number in done.stdout.split())
+    assert taken < estimate < 3 * taken, done.stderr
+
+
 def test_estimate_grows_with_what_is_asked_for(engine, phantom, segmentation_package):
     labels = engine.estimate_memory(phantom, segmentation_package).total
     uncertain = engine.estimate_memory(phantom, segmentation_package, entropy=True).total
@@ -408,6 +448,23 @@ def test_memory_that_runs_out_is_answered_with_a_smaller_patch(engine, phantom, 
         "memory ran out at first, and the job was run again with less",
     )
     assert result.labels.array.any()
+
+
+def test_what_a_failed_attempt_held_is_free_before_the_next(engine, phantom, large_patch, monkeypatch):
+    forward, held, left = DenseNetwork.forward, [], []
+
+    def forward_with_little_memory(network, x):
+        if x.shape[3] > 32:
+            tile = x.clone()
+            held.append(weakref.ref(tile))
+            raise MemoryError
+        left.append(held[0]() is not None)
+        return forward(network, x)
+
+    monkeypatch.setattr(DenseNetwork, "forward", forward_with_little_memory)
+    engine.segment(phantom, large_patch)
+    assert left
+    assert not any(left)
 
 
 def test_memory_that_runs_out_with_the_smallest_patch_is_an_error(engine, phantom, large_patch, monkeypatch):
@@ -447,3 +504,23 @@ def test_each_task_wants_a_model_of_its_own(engine, phantom, segmentation_packag
     landmarks = write_landmarks_package(tmp_path)
     with pytest.raises(ModelError, match="brightest-point is for landmarks, not for segmentation"):
         engine.segment(phantom, landmarks)
+
+
+# --- what cannot be used -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [0, -0.5, 1.5, float("nan")])
+def test_step_is_checked_for_landmarks_too(engine, phantom, tmp_path, step):
+    with pytest.raises(VolumeError, match="step is"):
+        engine.detect_landmarks(sample(bright_points, _SHAPE, _MATRIX), write_landmarks_package(tmp_path), step=step)
+
+
+def test_no_volume_is_refused(engine, segmentation_package):
+    with pytest.raises(VolumeError, match="No volume was given"):
+        engine.segment([], segmentation_package)
+
+
+def test_outputs_that_are_no_numbers_are_refused(engine, phantom, segmentation_package, monkeypatch):
+    monkeypatch.setattr(DenseNetwork, "forward", lambda network, x: x.new_full((1, 4, *x.shape[2:]), float("nan")))
+    with pytest.raises(VolumeError, match="values that are no numbers"):
+        engine.segment(phantom, segmentation_package)

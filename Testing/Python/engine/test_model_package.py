@@ -209,6 +209,12 @@ def test_zip_file_is_as_good_as_a_folder(package, tmp_path):
         assert torch.equal(zipped.load()(x), package.load()(x))
 
 
+def test_zip_file_of_the_folder_itself_will_do(package, tmp_path):
+    made = shutil.make_archive(str(tmp_path / "zipped"), "zip", package.path.parent, package.path.name)
+    assert open_package(made).manifest == package.manifest
+    open_package(made).load()
+
+
 def test_digest_is_that_of_the_weights_file(package):
     content = (package.path / "weights.safetensors").read_bytes()
     assert package.sha256 == hashlib.sha256(content).hexdigest()

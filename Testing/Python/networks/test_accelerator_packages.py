@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from NNMambaLib.networks import causal_convolution, scan_mamba_ssm, scan_torch
-from NNMambaLib.networks.selective_scan import available_backends
+from NNMambaLib import networks
+from NNMambaLib.networks import causal_convolution, scan_mamba_ssm, scan_numba, scan_torch
+from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
 
 
 def channels_last(tensor):
@@ -74,3 +75,15 @@ def test_plain_convolution_is_causal_from_the_first_token(length):
 def test_without_a_gpu_both_say_why_they_are_not_used():
     assert "NVIDIA GPU" in available_backends()["mamba-ssm"]
     assert "NVIDIA GPU" in causal_convolution.causal_conv1d_unavailable_reason()
+
+
+def test_numba_that_cannot_be_imported_is_named_and_left_out(monkeypatch):
+    """As beside a numpy that is newer than it knows."""
+    scan_numba.unavailable_reason.cache_clear()
+    monkeypatch.setitem(sys.modules, "NNMambaLib.networks.numba_kernels", None)
+    monkeypatch.delattr(networks, "numba_kernels", raising=False)
+    try:
+        assert "numba cannot be imported" in available_backends()["numba"]
+        assert resolve_backend("auto") == "torch"
+    finally:
+        scan_numba.unavailable_reason.cache_clear()

@@ -15,7 +15,7 @@ LIBRARY = ROOT / "NNMamba" / "NNMambaLib"
 
 def cmake_list(module, name):
     """Return the entries of a list in a module's CMakeLists.txt."""
-    text = (ROOT / module / "CMakeLists.txt").read_text()
+    text = (ROOT / module / "CMakeLists.txt").read_text(encoding="utf-8")
     entries = re.search(rf"set\({name}\s(.*?)\)", text, re.DOTALL).group(1).split()
     return sorted(entry.replace("${MODULE_NAME}", module) for entry in entries)
 
@@ -39,12 +39,13 @@ def test_cmake_lists_every_script_and_resource(module):
 
 
 def test_extension_adds_every_module():
-    assert re.findall(r"add_subdirectory\((\w+)\)", (ROOT / "CMakeLists.txt").read_text()) == list(MODULES)
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.findall(r"add_subdirectory\((\w+)\)", text) == list(MODULES)
 
 
 def imports(path):
     """Return the modules that a file imports anywhere, even within functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -89,8 +90,14 @@ def test_the_side_that_runs_in_slicer_does_not_import_torch():
     assert result.stdout.strip() == "False", result.stderr
 
 
+def test_every_file_that_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert missing == []
+
+
 def test_readme_and_continuous_integration_run_the_same_commands():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^pip install .*$", readme, re.MULTILINE)
     assert len(commands) == 2
     assert commands[0].endswith("&& nnmamba demo")
