@@ -37,6 +37,7 @@ def detect(
     monitor.stage("Detecting landmarks", tiling.count)
     for rows in sliding_window(predict, prepared.array, tiling, len(definitions), monitor.step):
         heatmaps[rows.place] = rows.values.numpy()
+    del rows  # and with it the slab, before the heatmaps are decoded
     monitor.stage("Decoding landmarks", 1)
     return tuple(
         within(source, decode(heatmap, prepared.grid, definition, decoding))
