@@ -42,7 +42,7 @@ def resolve_backend(
         return next(name for name in _BACKENDS if _BACKENDS[name].refusal(*request) is None)
     reason = _BACKENDS[backend].refusal(*request)
     if reason is not None:
-        raise BackendError(f"Scan backend '{backend}' cannot be used: {reason}. Choose --backend auto.")
+        raise BackendError(f"Scan backend '{backend}' cannot be used ({reason}): choose --backend auto.")
     return backend
 
 

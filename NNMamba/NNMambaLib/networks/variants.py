@@ -231,4 +231,4 @@ def _does_not_fit(unexpected, missing, nearest: str | None = None) -> str:
     if missing:
         parts.append(f"it lacks {', '.join(missing[:3])}")
     of = f"nnMamba's {nearest}" if nearest else "any nnMamba network"
-    return f"The weights do not fit {of}: {' and '.join(parts) or 'they are empty'}. Use weights saved from nnMamba."
+    return f"The weights do not fit {of}: {' and '.join(parts) or 'they are empty'}; use weights saved from nnMamba."
