@@ -57,16 +57,6 @@ def read_volume(path: str | Path) -> Volume:
     return _checked(from_image(image, path.name), image)
 
 
-def read_channels(paths: Sequence[str | Path]) -> tuple[Volume, list[str]]:
-    """Read one volume from one file a channel; return it and a notice for each channel that had to be resampled.
-
-    Raises:
-        VolumeError: as in `read_volume` and `stack_channels`.
-    """
-    volumes = [read_volume(path) for path in paths]
-    return stack_channels(volumes)
-
-
 def stack_channels(volumes: Sequence[Volume]) -> tuple[Volume, list[str]]:
     """Return volumes as the channels of one, on the first one's grid, and a notice for each that was resampled.
 

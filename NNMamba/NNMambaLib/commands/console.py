@@ -47,11 +47,11 @@ def print_notices(notices) -> None:
         print(f"Note: {notice}.", file=sys.stderr)
 
 
-def print_estimate(engine, volume, model, **options) -> None:
+def print_estimate(engine, volumes, model, **options) -> None:
     """Print on standard error about how much memory a job will need, and how much is free."""
     from NNMambaLib.inference.memory import available_bytes
 
-    need = engine.estimate_memory(volume, model, **options)
+    need = engine.estimate_memory(volumes, model, **options)
     free = available_bytes(engine.device, engine.memory_limit)
     print(f"Needs about {format_bytes(need.total)} of memory; {format_bytes(free)} can be used.", file=sys.stderr)
 

@@ -71,18 +71,17 @@ def run_job(
     """
     from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.output import check_writable
-    from NNMambaLib.volume_io import read_channels
+    from NNMambaLib.volume_io import read_volume
 
     for name in outputs:
         check_writable(name, arguments.overwrite)
     engine = make_engine(arguments)
     package = find_package(arguments.model)
     package.require_task(task)
-    volume, notices = read_channels(arguments.input)
-    print_notices(notices)
+    volumes = [read_volume(path) for path in arguments.input]
     extras = extras or {}
-    print_estimate(engine, volume, package, **extras)
+    print_estimate(engine, volumes, package, **extras)
     with progress_display() as show:
-        result = engine.run(task, volume, package, on_progress=show, **extras, **options)
+        result = engine.run(task, volumes, package, on_progress=show, **extras, **options)
     print_notices(result.provenance.notices)
     return result

@@ -9,7 +9,7 @@ from NNMambaLib.models.manifest import Label
 from NNMambaLib.results import Provenance, SegmentationResult
 from NNMambaLib.segmentation_file import without_shear, write_segmentation
 from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import check_voxels, read_channels, read_volume, stack_channels, write_volume
+from NNMambaLib.volume_io import check_voxels, read_volume, stack_channels, write_volume
 from phantoms import grid_matrix, oblique_rotation
 
 _SHAPE = (4, 6, 5)
@@ -62,7 +62,7 @@ def test_sheared_axes_are_not_written_as_if_they_were_straight(tmp_path):
 def test_several_files_become_the_channels_of_one_volume(tmp_path):
     for number in range(3):
         write_volume(Volume(np.full((1, *_SHAPE), number, np.int16), _MATRIX), tmp_path / f"{number}.nrrd")
-    volume, notices = read_channels([tmp_path / f"{number}.nrrd" for number in (2, 0, 1)])
+    volume, notices = stack_channels([read_volume(tmp_path / f"{number}.nrrd") for number in (2, 0, 1)])
     assert volume.array.dtype == np.float32
     assert volume.array[:, 0, 0, 0].tolist() == [2, 0, 1]
     assert notices == []
@@ -72,7 +72,7 @@ def test_one_of_several_files_must_not_have_several_channels(tmp_path):
     write_volume(_volume(2), tmp_path / "two.nrrd")
     write_volume(_volume(1), tmp_path / "one.nrrd")
     with pytest.raises(VolumeError, match=r"two\.nrrd has 2 channels: give either one file or one a channel"):
-        read_channels([tmp_path / "one.nrrd", tmp_path / "two.nrrd"])
+        stack_channels([read_volume(tmp_path / name) for name in ("one.nrrd", "two.nrrd")])
 
 
 @pytest.mark.parametrize(
