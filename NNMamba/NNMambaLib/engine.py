@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,32 +11,26 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib import __version__
 from NNMambaLib.errors import BackendError, ModelError, VolumeError
 from NNMambaLib.inference import classification, landmarks, memory, segmentation
-from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, prepare
+from NNMambaLib.inference.job import Job, Machine
+from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor, Progress
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.selective_scan import resolve_backend
-from NNMambaLib.networks.variants import set_scan_backend
 from NNMambaLib.results import (
     ClassificationResult,
     LandmarksResult,
-    Provenance,
     SegmentationResult,
 )
-from NNMambaLib.volume import Grid, Volume, reoriented_grid
-from NNMambaLib.volume_io import check_voxels, stack_channels
+from NNMambaLib.volume import Grid, Volume
 
 OnProgress = Callable[[Progress], None]
 IsCancelled = Callable[[], bool]
 Model = str | Path | ModelPackage
-
-# A patch that is emptier than this is not what a model was trained on.
-_LEAST_COVERED = 0.5
 
 
 class Engine:
@@ -86,7 +78,7 @@ class Engine:
             pad_small: run also where more than half of the patch would be padding.
         """
         _check_step(step)
-        job = _Job(self, "segmentation", model, volume, pad_small, on_progress, is_cancelled)
+        job = self._job("segmentation", model, volume, pad_small, on_progress, is_cancelled)
         mirror_axes = job.manifest.input.mirror_axes if mirror else ()
         if mirror and not mirror_axes:
             raise ModelError(f"The model {job.manifest.name} does not allow mirroring: run it without.")
@@ -122,7 +114,7 @@ class Engine:
     ) -> LandmarksResult:
         """Return the model's landmarks in a volume, in LPS mm, each with a confidence; see `segment`."""
         _check_step(step)
-        job = _Job(self, "landmarks", model, volume, pad_small, on_progress, is_cancelled)
+        job = self._job("landmarks", model, volume, pad_small, on_progress, is_cancelled)
         manifest = job.manifest
 
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
@@ -152,7 +144,7 @@ class Engine:
 
         The volume is cropped or padded about its centre to the model's size.
         """
-        job = _Job(self, "classification", model, volume, True, on_progress, is_cancelled)
+        job = self._job("classification", model, volume, True, on_progress, is_cancelled)
         if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
             job.notices.append(f"cropped about its centre: {job.sizes}")
 
@@ -173,8 +165,21 @@ class Engine:
     ) -> memory.MemoryNeed:
         """Return about what a job would need of memory, beside the volume; it runs nothing."""
         package = find_package(model)
-        job = _Job(self, package.manifest.task, package, volume, True)
+        job = self._job(package.manifest.task, package, volume, True)
         return job.need(probabilities, entropy)(job.patch)
+
+    def _job(
+        self,
+        task: str,
+        model: Model,
+        volume: Volume | Sequence[Volume],
+        pad_small: bool,
+        on_progress: OnProgress | None = None,
+        is_cancelled: IsCancelled | None = None,
+    ) -> Job:
+        volumes = [volume] if isinstance(volume, Volume) else list(volume)
+        machine = Machine(self.device, self.backend, self.memory_limit, self.network)
+        return Job(machine, task, find_package(model), volumes, pad_small, Monitor(on_progress, is_cancelled))
 
     def network(self, package: ModelPackage) -> nn.Module:
         """Return a package's network, loaded once, on the CPU or wherever it ran last.
@@ -186,103 +191,6 @@ class Engine:
         if key not in self._networks:
             self._networks[key] = package.load()
         return self._networks[key]
-
-
-class _Job:
-    """One run: checks first, then the ways of running it that fit the memory, best first."""
-
-    def __init__(self, engine, task, model, volume, pad_small, on_progress=None, is_cancelled=None):
-        self.engine = engine
-        self.monitor = Monitor(on_progress, is_cancelled)
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.package = find_package(model)
-        self.manifest = self.package.manifest
-        self.package.require_task(task)
-        volumes = [volume] if isinstance(volume, Volume) else list(volume)
-        if not volumes:
-            raise VolumeError("No volume was given: give one for each of the model's channels.")
-        self.volume, notices = stack_channels(volumes)
-        self.notices = list(notices)
-        check_voxels(self.volume)
-        specification = self.manifest.input
-        check_channels(self.volume, specification)
-        self.patch = tuple(reversed(specification.patch))
-        self.grid = model_grid(self.volume.grid, specification)
-        self.resampled = not self.grid.matches(reoriented_grid(self.volume.grid, specification.orientation))
-        self._check_cover(pad_small)
-        self.device = engine.device
-
-    @property
-    def sizes(self) -> str:
-        sizes = ("x".join(str(size) for size in reversed(shape)) for shape in (self.grid.shape, self.patch))
-        return "{} voxels where the model's patch has {}".format(*sizes)
-
-    def need(self, probabilities: bool = False, entropy: bool = False) -> memory.NeedOfPatch:
-        """Return what the job needs of memory, as a function of the patch."""
-        network = self.manifest.network
-        sizes = memory.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
-        if self.manifest.task == "classification":
-            return partial(memory.classifier_need, sizes)
-        if self.manifest.task == "landmarks":
-            return partial(memory.dense_need, sizes, half_volumes=0, kept_bytes=4 * network.out_channels)
-        half_volumes = (network.out_channels if probabilities else 0) + (2 if entropy else 0)
-        kept = 2 * network.out_channels if self.resampled else 1 + 2 * half_volumes
-        return partial(memory.dense_need, sizes, half_volumes=half_volumes, kept_bytes=kept)
-
-    def run(self, run, need: memory.NeedOfPatch, whole_patch: bool = False) -> Any:
-        """Try the ways that fit; `whole_patch`: the network sees its whole patch or nothing, so it is never reduced."""
-        devices = [self.engine.device]
-        if self.engine.device.type != "cpu":
-            devices.append(torch.device("cpu"))
-        ways = memory.attempts(devices, self.patch, need, self.engine.memory_limit, reduce_patch=not whole_patch)
-        ran_out, prepared = False, None
-        for attempt in ways:
-            try:
-                self.monitor.stage("Loading the model")
-                network = self.engine.network(self.package).to(attempt.device)
-                set_scan_backend(network, self.engine.backend)
-                if prepared is None:
-                    self.monitor.stage("Preparing the volume")
-                    prepared = prepare(self.volume, self.manifest.input)
-                result = run(attempt, prepared, network)
-            except Exception as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-                # The error itself is not kept: its traceback would hold all that the failed attempt had allocated.
-                ran_out = True
-                continue
-            self.device = attempt.device
-            self.notices += attempt.notices
-            if ran_out:
-                self.notices.append("memory ran out at first, and the job was run again with less")
-            return result
-        raise AssertionError("attempts() ends with an error")
-
-    def provenance(self, options: dict[str, Any]) -> Provenance:
-        return Provenance(
-            model=self.manifest.name,
-            model_version=self.manifest.version,
-            weights_sha256=self.package.sha256,
-            engine_version=__version__,
-            device=str(self.device),
-            scan_backend=resolve_backend(self.engine.backend, self.device),
-            options=options,
-            started=self.started,
-            seconds={stage: round(seconds, 3) for stage, seconds in self.monitor.finish().items()},
-            notices=tuple(self.notices),
-        )
-
-    def _check_cover(self, pad_small: bool) -> None:
-        covered = math.prod(min(1, size / width) for size, width in zip(self.grid.shape, self.patch, strict=True))
-        if covered >= 1:
-            return
-        if covered < _LEAST_COVERED and not pad_small:
-            raise VolumeError(
-                f"{self.volume.name} is too small for the model {self.manifest.name}: {self.sizes}, so that "
-                f"{1 - covered:.0%} of it would be padding; give a volume that covers more, or allow padding "
-                "(--pad-small)."
-            )
-        self.notices.append(f"padded: {self.sizes}")
 
 
 def _check_step(step: float) -> None:
