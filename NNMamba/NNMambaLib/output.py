@@ -42,6 +42,20 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
     return path
 
 
+def make_folder(path: str | Path) -> Path:
+    """Return the path of a folder, which is made if need be.
+
+    Raises:
+        OutputError: if it cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made ({error.strerror}): choose another.") from error
+    return path
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Give the name of a temporary file in the same folder, which takes the path's place when the block succeeds.

@@ -87,8 +87,7 @@ def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | No
         OutputError: if the format is unknown, cannot hold the volume's geometry, or the file cannot be written.
     """
     path = Path(path)
-    if not path.name.lower().endswith(WRITABLE):
-        raise OutputError(f"{path} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
+    check_format(path)
     if volume.grid.sheared:
         raise OutputError(
             f"{volume.name} has sheared axes, which {path.name} cannot hold: resample it to a rectangular grid."
@@ -103,6 +102,16 @@ def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | No
             raise OutputError(
                 f"{path} cannot be written ({_last_line(error)}): check space and permissions."
             ) from error
+
+
+def check_format(path: str | Path) -> None:
+    """Refuse a file name whose ending is of no format that volumes are written in.
+
+    Raises:
+        OutputError: naming the endings.
+    """
+    if not str(path).lower().endswith(WRITABLE):
+        raise OutputError(f"{path} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
 
 
 def check_voxels(volume: Volume) -> None:

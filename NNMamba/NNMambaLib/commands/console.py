@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from NNMambaLib.monitor import Progress
+from NNMambaLib.units import format_bytes
 
 # Seconds between plain progress lines.
 _PAUSE = 5.0
@@ -61,15 +62,6 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:
         print("  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip())
-
-
-def format_bytes(count: float) -> str:
-    """Return a count of bytes in the largest unit that leaves at least 1."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
 
 
 def _plain_lines() -> Callable[[Progress], None]:

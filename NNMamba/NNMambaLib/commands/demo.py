@@ -10,7 +10,8 @@ from pathlib import Path
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
 from NNMambaLib.commands.job import add_engine_arguments, make_engine
 from NNMambaLib.commands.report import write_json
-from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.errors import ModelError
+from NNMambaLib.output import make_folder
 from NNMambaLib.results import RESEARCH_USE
 
 
@@ -22,11 +23,12 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    _require_slicer()
+    from NNMambaLib.headless import slicer_libraries
     from NNMambaLib.models.catalogue import bundled_packages, sample_volume
     from NNMambaLib.volume_io import read_volume
 
-    folder = _folder(arguments.output)
+    slicer_libraries()
+    folder = make_folder(arguments.output)
     packages = bundled_packages()
     if not packages:
         raise ModelError("No model is bundled with this installation: install nnmamba again.")
@@ -96,19 +98,3 @@ def _write_scene(volume, segmentation, landmarks, classification, path: Path) ->
         if classification is not None:
             add_classification(scene, classification)
         write_mrb(scene, path)
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): choose another.") from error
-    return folder
-
-
-def _require_slicer() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("slicer") is None:
-        raise ModelError("The demo needs Slicer's core for its scene: install nnmamba with the extra scene.")

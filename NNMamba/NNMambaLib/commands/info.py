@@ -7,7 +7,8 @@ import importlib.metadata
 import platform
 
 from NNMambaLib import __version__
-from NNMambaLib.commands.console import format_bytes, print_table
+from NNMambaLib.commands.console import print_table
+from NNMambaLib.units import format_bytes
 
 _PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors", "numba", "mamba-ssm", "causal-conv1d", "slicer-core", "vtk")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from NNMambaLib.commands.console import format_bytes, print_table
+from NNMambaLib.commands.console import print_table
 from NNMambaLib.errors import ModelError
+from NNMambaLib.units import format_bytes
 
 
 def add_parser(commands) -> None:

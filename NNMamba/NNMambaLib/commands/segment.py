@@ -6,7 +6,6 @@ import argparse
 
 from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.commands.job import add_job_arguments, add_tile_arguments, run_job
-from NNMambaLib.errors import OutputError
 
 
 def add_parser(commands) -> None:
@@ -27,12 +26,11 @@ def add_parser(commands) -> None:
 
 def run(arguments: argparse.Namespace) -> dict:
     from NNMambaLib.segmentation_file import provenance_metadata, without_shear, write_segmentation
-    from NNMambaLib.volume_io import WRITABLE, write_volume
+    from NNMambaLib.volume_io import check_format, write_volume
 
     files = [name for name in (arguments.output, arguments.probabilities, arguments.entropy) if name]
     for name in files:
-        if not name.lower().endswith(WRITABLE):
-            raise OutputError(f"{name} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
+        check_format(name)
     found = run_job(
         arguments,
         "segmentation",

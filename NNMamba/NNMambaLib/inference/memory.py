@@ -12,6 +12,7 @@ import torch
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.units import format_bytes
 
 _FLOAT, _HALF = 4, 2
 # What allocators and libraries take beside the arrays that are counted.
@@ -144,7 +145,7 @@ def attempts(
     free = available_bytes(torch.device("cpu"), memory_limit)
     needed = least.on_host(torch.device("cpu"))
     raise MemoryPlanError(
-        f"The job needs at least {_readable(needed)} of memory and {_readable(free)} can be used: "
+        f"The job needs at least {format_bytes(needed)} of memory and {format_bytes(free)} can be used: "
         "close other programs, crop the volume, or ask for no probabilities."
     )
 
@@ -186,7 +187,3 @@ def _departures(asked_device, asked_patch, device, patch) -> tuple[str, ...]:
         sizes = ("x".join(str(size) for size in reversed(p)) for p in (asked_patch, patch))
         notices.append("patch reduced from {} to {} voxels to fit the memory".format(*sizes))
     return tuple(notices)
-
-
-def _readable(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

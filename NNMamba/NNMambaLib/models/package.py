@@ -12,10 +12,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.errors import ModelError
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
 from NNMambaLib.networks.variants import build, drop_shared_copies, expand_shared_layers
-from NNMambaLib.output import atomic_file
+from NNMambaLib.output import atomic_file, make_folder
 
 MANIFEST_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -114,7 +114,6 @@ def write_package(
         ModelError: if the manifest is wrong or the network does not fit it.
         OutputError: if the folder cannot be written.
     """
-    folder = Path(folder)
     state = {
         key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous().clone()
         for key, value in drop_shared_copies(network.state_dict()).items()
@@ -129,10 +128,7 @@ def write_package(
     files = {WEIGHTS_FILE: content, MANIFEST_FILE: format_manifest(manifest, sha256).encode()}
     if card is not None:
         files[CARD_FILE] = card.encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made ({error.strerror}): choose another.") from error
+    folder = make_folder(folder)
     for name, data in files.items():
         with atomic_file(folder / name) as temporary:
             temporary.write_bytes(data)
