@@ -30,6 +30,7 @@ from NNMambaLib.volume import Grid, Volume
 
 OnProgress = Callable[[Progress], None]
 IsCancelled = Callable[[], bool]
+OnEstimate = Callable[[memory.MemoryNeed], None]
 Model = str | Path | ModelPackage
 
 
@@ -45,8 +46,9 @@ class Engine:
         BackendError: if the device or the backend cannot be used on this machine.
 
     All tasks take `model` (a name from the catalogue, the path of a package, or an opened one), `on_progress` and
-    `is_cancelled` (see `Monitor`), and raise VolumeError for a volume that does not suit, ModelError for a package
-    that does not, MemoryPlanError where the job does not fit, and Cancelled.
+    `is_cancelled` (see `Monitor`), and `on_estimate`, called with the memory that the job needs before it starts. They
+    raise VolumeError for a volume that does not suit, ModelError for a package that does not, MemoryPlanError where
+    the job does not fit, and Cancelled.
     """
 
     def __init__(self, device: str = "auto", backend: str = "auto", memory_limit: int | None = None):
@@ -67,6 +69,7 @@ class Engine:
         pad_small: bool = False,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
+        on_estimate: OnEstimate | None = None,
     ) -> SegmentationResult:
         """Return the labels of a volume, on its own grid.
 
@@ -78,7 +81,7 @@ class Engine:
             pad_small: run also where more than half of the patch would be padding.
         """
         _check_step(step)
-        job = self._job("segmentation", model, volume, pad_small, on_progress, is_cancelled)
+        job = self._job("segmentation", model, volume, pad_small, on_progress, is_cancelled, on_estimate)
         mirror_axes = job.manifest.input.mirror_axes if mirror else ()
         if mirror and not mirror_axes:
             raise ModelError(f"The model {job.manifest.name} does not allow mirroring: run it without.")
@@ -111,10 +114,11 @@ class Engine:
         pad_small: bool = False,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
+        on_estimate: OnEstimate | None = None,
     ) -> LandmarksResult:
         """Return the model's landmarks in a volume, in LPS mm, each with a confidence; see `segment`."""
         _check_step(step)
-        job = self._job("landmarks", model, volume, pad_small, on_progress, is_cancelled)
+        job = self._job("landmarks", model, volume, pad_small, on_progress, is_cancelled, on_estimate)
         manifest = job.manifest
 
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
@@ -139,12 +143,13 @@ class Engine:
         model: Model,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
+        on_estimate: OnEstimate | None = None,
     ) -> ClassificationResult:
         """Return calibrated probabilities for each of the model's questions; see `segment`.
 
         The volume is cropped or padded about its centre to the model's size.
         """
-        job = self._job("classification", model, volume, True, on_progress, is_cancelled)
+        job = self._job("classification", model, volume, True, on_progress, is_cancelled, on_estimate)
         if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
             job.notices.append(f"cropped about its centre: {job.sizes}")
 
@@ -153,7 +158,7 @@ class Engine:
                 prepared.array, network, attempt.device, attempt.patch, job.manifest.targets, job.monitor
             )
 
-        return ClassificationResult(job.run(run, job.need(), whole_patch=True), job.provenance({}))
+        return ClassificationResult(job.run(run, job.need()), job.provenance({}))
 
     def run(self, task: str, volume: Volume | Sequence[Volume], model: Model, **options) -> Any:
         """Run a task by its name: `segment`, `detect_landmarks` or `classify`, with their options."""
@@ -176,10 +181,13 @@ class Engine:
         pad_small: bool,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
+        on_estimate: OnEstimate | None = None,
     ) -> Job:
         volumes = [volume] if isinstance(volume, Volume) else list(volume)
         machine = Machine(self.device, self.backend, self.memory_limit, self.network)
-        return Job(machine, task, find_package(model), volumes, pad_small, Monitor(on_progress, is_cancelled))
+        return Job(
+            machine, task, find_package(model), volumes, pad_small, Monitor(on_progress, is_cancelled), on_estimate
+        )
 
     def network(self, package: ModelPackage) -> nn.Module:
         """Return a package's network, loaded once, on the CPU or wherever it ran last.

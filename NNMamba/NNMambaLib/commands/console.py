@@ -48,12 +48,8 @@ def print_notices(notices) -> None:
         print(f"Note: {notice}.", file=sys.stderr)
 
 
-def print_estimate(engine, volumes, model, **options) -> None:
-    """Print on standard error about how much memory a job will need, and how much is free."""
-    from NNMambaLib.inference.memory import available_bytes
-
-    need = engine.estimate_memory(volumes, model, **options)
-    free = available_bytes(engine.device, engine.memory_limit)
+def print_estimate(need, free: int) -> None:
+    """Print on standard error about how much memory a job will need (`MemoryNeed`), and how many bytes are free."""
     print(f"Needs about {format_bytes(need.total)} of memory; {format_bytes(free)} can be used.", file=sys.stderr)
 
 

@@ -59,16 +59,15 @@ def run_job(
     arguments: argparse.Namespace,
     task: str,
     outputs: Sequence[str],
-    extras: dict[str, bool] | None = None,
     **options,
 ) -> Any:
     """Run a task of the engine on the inputs, once it is sure that its outputs can be written; return its result.
 
     Args:
         task: ``segmentation``, ``landmarks`` or ``classification``.
-        extras: options that the memory depends on.
-        options: the method's other options.
+        options: of the engine's method.
     """
+    from NNMambaLib.inference.memory import available_bytes
     from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.output import check_writable
     from NNMambaLib.volume_io import read_volume
@@ -79,9 +78,10 @@ def run_job(
     package = find_package(arguments.model)
     package.require_task(task)
     volumes = [read_volume(path) for path in arguments.input]
-    extras = extras or {}
-    print_estimate(engine, volumes, package, **extras)
+    free = available_bytes(engine.device, engine.memory_limit)
     with progress_display() as show:
-        result = engine.run(task, volumes, package, on_progress=show, **extras, **options)
+        result = engine.run(
+            task, volumes, package, on_progress=show, on_estimate=lambda need: print_estimate(need, free), **options
+        )
     print_notices(result.provenance.notices)
     return result

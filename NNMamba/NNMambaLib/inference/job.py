@@ -15,7 +15,7 @@ from torch import nn
 from NNMambaLib import __version__
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference import memory
-from NNMambaLib.inference.preprocessing import check_channels, model_grid, prepare
+from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, prepare
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor
 from NNMambaLib.networks.selective_scan import resolve_backend
@@ -54,8 +54,10 @@ class Job:
         volumes: Sequence[Volume],
         pad_small: bool,
         monitor: Monitor,
+        on_estimate: Callable[[memory.MemoryNeed], None] | None = None,
     ):
         self._machine = machine
+        self._on_estimate = on_estimate or (lambda need: None)
         self.monitor = monitor
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.package = package
@@ -91,12 +93,15 @@ class Job:
         kept = 2 * network.out_channels if self.resampled else 1 + 2 * half_volumes
         return partial(memory.dense_need, sizes, half_volumes=half_volumes, kept_bytes=kept)
 
-    def run(self, run, need: memory.NeedOfPatch, whole_patch: bool = False) -> Any:
-        """Try the ways that fit; `whole_patch`: the network sees its whole patch or nothing, so it is never reduced."""
+    def run(self, run: Callable[[memory.Attempt, Prepared, nn.Module], Any], need: memory.NeedOfPatch) -> Any:
+        """Announce what the job needs, try the ways that fit, and return what `run` returns."""
+        self._on_estimate(need(self.patch))
         devices = [self._machine.device]
         if self._machine.device.type != "cpu":
             devices.append(torch.device("cpu"))
-        ways = memory.attempts(devices, self.patch, need, self._machine.memory_limit, reduce_patch=not whole_patch)
+        # A classifier sees its whole patch or nothing.
+        reduce_patch = self.manifest.task != "classification"
+        ways = memory.attempts(devices, self.patch, need, self._machine.memory_limit, reduce_patch)
         ran_out, prepared = False, None
         for attempt in ways:
             try:
