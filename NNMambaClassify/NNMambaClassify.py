@@ -40,10 +40,9 @@ class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
         from NNMambaLib import scene
         from NNMambaLib.engine import Engine
 
-        nodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else [volumeNodes]
-        volumes = [scene.volume_from_node(node) for node in nodes]
+        reference, volumes = scene.volumes_from_nodes(volumeNodes)
         result = Engine(device).classify(volumes, model)
-        return scene.add_classification(nodes[0].GetScene(), result, name)
+        return scene.add_classification(reference.GetScene(), result, name)
 
 
 class NNMambaClassifyTest(ScriptedLoadableModuleTest):

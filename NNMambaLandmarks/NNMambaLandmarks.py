@@ -40,10 +40,9 @@ class NNMambaLandmarksLogic(ScriptedLoadableModuleLogic):
         from NNMambaLib import scene
         from NNMambaLib.engine import Engine
 
-        nodes = list(volumeNodes) if isinstance(volumeNodes, (list, tuple)) else [volumeNodes]
-        volumes = [scene.volume_from_node(node) for node in nodes]
+        reference, volumes = scene.volumes_from_nodes(volumeNodes)
         result = Engine(device).detect_landmarks(volumes, model, step=step)
-        return scene.add_landmarks(nodes[0].GetScene(), result, nodes[0], name)
+        return scene.add_landmarks(reference.GetScene(), result, reference, name)
 
 
 class NNMambaLandmarksTest(ScriptedLoadableModuleTest):

@@ -9,7 +9,7 @@ nodes made here have no parent transform, and lie where the voxels are seen, als
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,14 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode) -> Volume:
     return volume
 
 
+def volumes_from_nodes(
+    nodes: slicer.vtkMRMLVolumeNode | Sequence[slicer.vtkMRMLVolumeNode],
+) -> tuple[slicer.vtkMRMLVolumeNode, list[Volume]]:
+    """Return the first of one or several volume nodes, and the volume of each; see `volume_from_node`."""
+    nodes = list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
+    return nodes[0], [volume_from_node(node) for node in nodes]
+
+
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = None) -> slicer.vtkMRMLScalarVolumeNode:
     """Add a volume of one channel, in grey, with the window between its 0.5th and 99.5th percentiles.
 
@@ -100,12 +108,8 @@ def add_segmentation(
     """
     labels = result.label_definitions
     with _all_or_nothing(scene):
-        node = _new_node(
-            scene,
-            "vtkMRMLSegmentationNode",
-            name or f"{reference_node.GetName() if reference_node else result.provenance.model} segmentation",
-        )
-        _set_provenance(node, result.provenance)
+        name = name or _result_name("segmentation", result.provenance, reference_node)
+        node = _new_result_node(scene, "vtkMRMLSegmentationNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
         segmentation = node.GetSegmentation()
         node.SetSourceRepresentationToBinaryLabelmap()
@@ -135,12 +139,8 @@ def add_landmarks(
     the reference.
     """
     with _all_or_nothing(scene):
-        node = _new_node(
-            scene,
-            "vtkMRMLMarkupsFiducialNode",
-            name or f"{reference_node.GetName() if reference_node else result.provenance.model} landmarks",
-        )
-        _set_provenance(node, result.provenance)
+        name = name or _result_name("landmarks", result.provenance, reference_node)
+        node = _new_result_node(scene, "vtkMRMLMarkupsFiducialNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
         for landmark in result.landmarks:
             position = (*landmark.position, 1.0) if landmark.found else (0.0, 0.0, 0.0, 1.0)
@@ -160,8 +160,8 @@ def add_classification(
     import vtk
 
     with _all_or_nothing(scene):
-        node = _new_node(scene, "vtkMRMLTableNode", name or f"{result.provenance.model} classification")
-        _set_provenance(node, result.provenance)
+        name = name or _result_name("classification", result.provenance)
+        node = _new_result_node(scene, "vtkMRMLTableNode", name, result.provenance)
         node.SetDescription(result.research_use)
         rows = [
             (prediction.target, class_name, probability, class_name == prediction.predicted)
@@ -211,7 +211,15 @@ def _new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.
     return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
 
 
-def _set_provenance(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
+def _result_name(kind: str, provenance: Provenance, reference_node: slicer.vtkMRMLVolumeNode | None = None) -> str:
+    return f"{reference_node.GetName() if reference_node else provenance.model} {kind}"
+
+
+def _new_result_node(
+    scene: slicer.vtkMRMLScene, class_name: str, name: str, provenance: Provenance
+) -> slicer.vtkMRMLNode:
+    """Return a new node that carries where its result comes from."""
+    node = _new_node(scene, class_name, name)
     attributes = {
         "Model": provenance.model,
         "ModelVersion": provenance.model_version,
@@ -227,6 +235,7 @@ def _set_provenance(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
     }
     for key, value in attributes.items():
         node.SetAttribute(f"NNMamba.{key}", str(value))
+    return node
 
 
 def _voxels(image: vtk.vtkImageData) -> np.ndarray:
