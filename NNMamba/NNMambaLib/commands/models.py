@@ -48,11 +48,12 @@ def show_model(arguments: argparse.Namespace) -> dict:
     manifest = package.manifest
     given = manifest.input
     size = f"{given.spacing} mm" if given.spacing else f"the whole volume at {given.shape} voxels"
+    axes = "axes as stored" if given.axes == "array" else f"orientation {given.orientation}"
     print(f"{manifest.title} ({manifest.name} {manifest.version}, {manifest.task})\n{manifest.description}\n")
     rows = [
         ["network", f"{manifest.network.variant}, width {manifest.network.base_width}"],
         ["channels", ", ".join(channel.name for channel in given.channels)],
-        ["works at", f"{size}, orientation {given.orientation}, patch {given.patch}"],
+        ["works at", f"{size}, {axes}, patch {given.patch}"],
         ["licence", manifest.licence],
         ["intended use", manifest.intended_use],
         ["weights", f"SHA-256 {package.sha256}, {format_bytes(package.size())} at {package.path}"],

@@ -15,13 +15,13 @@ from torch import nn
 from NNMambaLib import __version__
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference import memory
-from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, prepare
+from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor
 from NNMambaLib.networks.selective_scan import resolve_backend
 from NNMambaLib.networks.variants import set_scan_backend
 from NNMambaLib.results import Provenance
-from NNMambaLib.volume import Volume, reoriented_grid
+from NNMambaLib.volume import Volume
 from NNMambaLib.volume_io import check_voxels, stack_channels
 
 # A patch that is emptier than this is not what a model was trained on.
@@ -72,7 +72,7 @@ class Job:
         check_channels(self.volume, specification)
         self.patch = tuple(reversed(specification.patch))
         self.grid = model_grid(self.volume.grid, specification)
-        self.resampled = not self.grid.matches(reoriented_grid(self.volume.grid, specification.orientation))
+        self.resampled = needs_resampling(self.volume.grid, specification)
         self._check_cover(pad_small)
         self.device = machine.device
 

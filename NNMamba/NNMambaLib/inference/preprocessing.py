@@ -31,11 +31,17 @@ def model_grid(source: Grid, specification: InputSpecification) -> Grid:
     """Return the grid that a model works on for a volume with the grid `source`."""
     return regular_grid(
         source,
-        specification.orientation,
+        _orientation(source, specification),
         spacing=specification.spacing,
         shape=specification.shape,
         anatomical=specification.axes == "anatomical",
     )
+
+
+def needs_resampling(source: Grid, specification: InputSpecification) -> bool:
+    """Tell whether a model's grid is more than the grid `source` with its axes permuted and flipped."""
+    nearest = reoriented_grid(source, _orientation(source, specification))
+    return not model_grid(source, specification).matches(nearest)
 
 
 def prepare(volume: Volume, specification: InputSpecification) -> Prepared:
@@ -46,11 +52,12 @@ def prepare(volume: Volume, specification: InputSpecification) -> Prepared:
     """
     check_channels(volume, specification)
     grid = model_grid(volume.grid, specification)
-    resampled = not grid.matches(reoriented_grid(volume.grid, specification.orientation))
+    resampled = needs_resampling(volume.grid, specification)
     if resampled:
         array = resample(volume, grid, specification.interpolation, specification.anti_aliasing).array
     else:
-        array = np.array(volume.reoriented(specification.orientation).array, dtype=np.float32, order="C")
+        reoriented = volume.reoriented(_orientation(volume.grid, specification))
+        array = np.array(reoriented.array, dtype=np.float32, order="C")
     for values, channel in zip(array, specification.channels, strict=True):
         normalise(values, channel.normalisation, f"{volume.name}, channel {channel.name},")
     return Prepared(array, grid, resampled)
@@ -103,6 +110,11 @@ def normalise(values: np.ndarray, how: Normalisation, name: str = "The volume") 
         values *= 255 / (2 * reach)
     else:
         raise ValueError(f"unknown normalisation {how.kind}")
+
+
+def _orientation(source: Grid, specification: InputSpecification) -> str:
+    """The orientation that a model wants: a volume's own where the axes are to stay as they are stored."""
+    return source.orientation if specification.axes == "array" else specification.orientation
 
 
 def _mean_and_sd(values: np.ndarray, mask: np.ndarray | bool) -> tuple[float, float]:

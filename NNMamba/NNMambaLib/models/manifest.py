@@ -122,8 +122,10 @@ class InputSpecification:
         channels: in the network's order.
         patch: voxels along (x, y, z), each divisible by 16.
         spacing: mm along (x, y, z); or None and `shape` given: the whole volume at that many voxels.
-        orientation: of the array, such as ``RAS``.
-        axes: ``anatomical`` (oblique volumes are turned straight) or ``acquisition`` (axes are only permuted).
+        orientation: of the array, such as ``RAS``; None with the axes ``array``.
+        axes: ``anatomical`` (oblique volumes are turned straight), ``acquisition`` (axes are only permuted) or
+            ``array`` (axes stay in the order and direction in which the voxels are stored, for models that are to tell
+            how a volume lies; `spacing` and `shape` are along these axes).
         interpolation: ``linear`` or ``bspline``.
         anti_aliasing: smooth before making an axis coarser.
         mirror_axes: axes that test-time mirroring may flip: the model must not know left from right along them.
@@ -133,7 +135,7 @@ class InputSpecification:
     patch: tuple[int, int, int]
     spacing: tuple[float, float, float] | None = None
     shape: tuple[int, int, int] | None = None
-    orientation: str = "RAS"
+    orientation: str | None = "RAS"
     axes: str = "anatomical"
     interpolation: str = "linear"
     anti_aliasing: bool = True
@@ -241,11 +243,13 @@ def check_consistency(manifest: Manifest, source: str) -> None:
     )
     require(not (network.is_classifier and network.head_channels), "a classifier has no head_channels")
     require((given.spacing is None) != (given.shape is None), "exactly one of input.spacing and input.shape is needed")
-    pairs = ("RL", "AP", "IS")
-    require(
-        all(sum(letter in pair for letter in given.orientation) == 1 for pair in pairs),
-        f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
-    )
+    if given.axes == "array":
+        require(given.orientation is None, "input.orientation has no meaning with the axes array")
+    else:
+        require(
+            all(sum(letter in pair for letter in given.orientation or "") == 1 for pair in ("RL", "AP", "IS")),
+            f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
+        )
     require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
     outputs = {
         "segmentation": len(manifest.labels) + 1,
@@ -304,7 +308,8 @@ def _input(entry: dict) -> InputSpecification:
         for channel in entry["channels"]
     )
     lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
-    return InputSpecification(**{**entry, **lists, "channels": channels})
+    # A file that names no orientation has none.
+    return InputSpecification(**{"orientation": None, **entry, **lists, "channels": channels})
 
 
 def _without_empty(value: Any) -> Any:

@@ -35,6 +35,9 @@ from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import VARIANTS, build
 
 _DIGEST = "0" * 64
+_INPUT = InputSpecification(
+    tuple(Channel(name, Normalisation("none")) for name in ("CT", "T1", "T2")), (32, 48, 64), (1.0, 1.5, 2.0)
+)
 
 
 def _full_manifests():
@@ -131,6 +134,14 @@ def test_manifest_without_what_is_optional_takes_the_defaults():
     assert manifest.provenance == {}
 
 
+def test_axes_of_the_array_need_no_orientation():
+    manifest = _full_manifests()["segmentation"]
+    stored = dataclasses.replace(manifest, input=dataclasses.replace(manifest.input, axes="array", orientation=None))
+    text = format_manifest(stored, _DIGEST)
+    assert "orientation" not in json.loads(text)["input"]
+    assert parse_manifest(text) == (stored, _DIGEST)
+
+
 def test_schema_is_a_valid_schema_and_names_every_variant():
     schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -157,6 +168,8 @@ def test_schema_allows_no_unknown_key_anywhere():
         ("classification", {"targets": (Target("t", ("a", "b")),) * 2}, "two targets have the same name"),
         ("segmentation", {"targets": (Target("t", ("a", "b")),)}, "at targets: a manifest for seg"),
         ("segmentation", {"name": "No Spaces"}, "name"),
+        ("segmentation", {"input": dataclasses.replace(_INPUT, axes="array")}, "no meaning with the axes array"),
+        ("segmentation", {"input": dataclasses.replace(_INPUT, orientation=None)}, "orientation is None and needs one"),
     ],
 )  # fmt: skip
 def test_manifest_that_contradicts_itself_is_not_written(task, change, complaint):

@@ -1,12 +1,15 @@
 """Preprocessing: what a network is given, by the manifest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference.preprocessing import normalise, prepare
+from NNMambaLib.inference.preprocessing import needs_resampling, normalise, prepare
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalisation
 from NNMambaLib.volume import Volume
+from phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _VALUES = [-200.0, 0.0, 0.0, 10.0, 20.0, 50.0]
 
@@ -67,6 +70,47 @@ def test_each_channel_is_scaled_in_its_own_way_and_the_volume_is_left_alone():
     assert prepared.array[1].mean() == pytest.approx(0, abs=1e-5)
     assert prepared.array[1].std() == pytest.approx(1, abs=1e-5)
     assert np.array_equal(volume.array, array)
+
+
+@pytest.mark.parametrize("rotation", [None, oblique_rotation()], ids=["straight", "oblique"])
+def test_axes_of_the_array_stay_as_they_are_stored_whatever_the_header_says(rotation):
+    array = np.random.default_rng(0).uniform(1, 9, (1, 4, 5, 6)).astype(np.float32)
+    own, coarser = _stored_axes((2.0, 3.0, 5.0)), _stored_axes((3.0, 3.0, 4.0))
+    expected = None
+    for orientation in ORIENTATIONS:
+        volume = Volume(array, grid_matrix(orientation, (2, 3, 5), array.shape[1:], rotation))
+        kept = prepare(volume, own)
+        assert not kept.resampled
+        assert np.array_equal(kept.array, array)
+        assert np.array_equal(kept.grid.matrix, volume.matrix)
+        resampled = prepare(volume, coarser)
+        assert resampled.resampled
+        assert needs_resampling(volume.grid, coarser)
+        # Extents of 12, 15 and 20 mm along x, y, z.
+        assert resampled.array.shape == (1, 5, 5, 4)
+        expected = resampled.array if expected is None else expected
+        assert np.allclose(resampled.array, expected, atol=1e-3), orientation
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "SAR", "PIL"])
+@pytest.mark.parametrize("rotation", [None, oblique_rotation()], ids=["straight", "oblique"])
+def test_stored_axes_are_resampled_in_their_place_and_direction(orientation, rotation):
+    shape, spacing = (20, 60, 66), (1.5, 1.5, 5.0)
+    volume = sample(bodies, shape, grid_matrix(orientation, spacing, shape, rotation))
+    for specification in (_stored_axes((3.0, 3.0, 3.0)), replace(_stored_axes(None), shape=(32, 32, 32))):
+        prepared = prepare(volume, specification)
+        matrix = prepared.grid.matrix
+        assert np.allclose(matrix[:3, :3] / prepared.grid.spacing, volume.matrix[:3, :3] / spacing)
+        assert prepared.grid.shape == ((32, 32, 32) if specification.shape else (33, 30, 33))
+        # Away from the ends, where linear interpolation has a voxel on either side.
+        inner = (slice(3, -3),) * 3
+        there = bodies(voxel_positions(prepared.grid.shape, matrix))
+        assert np.abs(prepared.array[0][inner] - there[inner]).max() < 0.25
+
+
+def _stored_axes(spacing):
+    channels = (Channel("MR", Normalisation("none")),)
+    return InputSpecification(channels, (16, 16, 16), spacing, orientation=None, axes="array", anti_aliasing=False)
 
 
 def _normalised(how):
