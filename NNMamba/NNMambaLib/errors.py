@@ -21,6 +21,10 @@ class MemoryPlanError(NNMambaError):
     """No way of running the job fits into the memory that is available."""
 
 
+class TrainingError(NNMambaError):
+    """A training cannot be run as it was configured, or does not converge."""
+
+
 class BackendError(NNMambaError):
     """A device or a selective-scan backend was asked for that cannot be used here."""
 

@@ -85,7 +85,9 @@ def selective_scan(
     u_, delta_, A, B, C, D, z, delta_bias = (
         None if t is None else t.to(compute) for t in (u, delta, A, B, C, D, z, delta_bias)
     )
-    return _BACKENDS[name].scan(u_, delta_, A, B, C, D, z, delta_bias, delta_softplus, reverse).to(u.dtype)
+    # Autocast would compute the products within a backend in half precision.
+    with torch.autocast(u.device.type, enabled=False):
+        return _BACKENDS[name].scan(u_, delta_, A, B, C, D, z, delta_bias, delta_softplus, reverse).to(u.dtype)
 
 
 def _check_shapes(u, delta, A, B, C, D, z, delta_bias) -> None:

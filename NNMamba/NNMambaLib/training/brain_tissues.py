@@ -6,21 +6,29 @@ trains on the head models that `label_maps` wrote; started again with the same c
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.brain_labels import OutputLabel
 from NNMambaLib.training.dataset import SyntheticHeads
 from NNMambaLib.training.head_model import HeadModel
-from NNMambaLib.training.segmentation import Progress, SegmentationTrainer, TrainingSettings
+from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.settings import TrainingSettings
 from NNMambaLib.training.synthesis import SynthesisSettings
+from NNMambaLib.training.trainer import Progress, Trainer
 
 # Acquired volumes teach what a scanner shows; the atlas draws teach how heads differ.
 HEAD_WEIGHTS = {"ch2": 0.35, "09c": 0.25}
 ATLAS_WEIGHT = 0.4
 TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-template")
 DATA_SEED = 2026
+NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(OutputLabel), base_width=8)
+SETTINGS = TrainingSettings(
+    steps=1400, learning_rate=3e-3, warm_up_steps=50, average_decay=0.99, checkpoint_every=50, workers=1
+)
 
 
 def load_heads(folder: Path) -> list[tuple[HeadModel, float]]:
@@ -41,11 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.set_num_threads(options.threads)
     heads = load_heads(options.heads)
+    objective = SegmentationObjective(NETWORK)
     if options.checkpoint.exists():
-        trainer = SegmentationTrainer.resume(options.checkpoint, steps=options.steps)
+        trainer = Trainer.resume(objective, options.checkpoint, steps=options.steps)
     else:
-        steps = options.steps or TrainingSettings.steps
-        trainer = SegmentationTrainer(TrainingSettings(out_channels=len(OutputLabel), steps=steps))
+        trainer = Trainer(objective, replace(SETTINGS, steps=options.steps or SETTINGS.steps))
 
     def make_dataset(first: int, length: int) -> SyntheticHeads:
         return SyntheticHeads(heads, SynthesisSettings(), DATA_SEED, length, first)

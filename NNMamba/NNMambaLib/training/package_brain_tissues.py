@@ -23,14 +23,16 @@ from NNMambaLib.models.manifest import (
     Terminology,
 )
 from NNMambaLib.models.package import open_package, write_package
-from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.brain_labels import OutputLabel
-from NNMambaLib.training.brain_tissues import DATA_SEED, TRAINING_SOURCES, load_heads
+from NNMambaLib.training.brain_tissues import DATA_SEED, NETWORK, TRAINING_SOURCES, load_heads
 from NNMambaLib.training.dataset import SyntheticHeads
 from NNMambaLib.training.evaluate_brain_tissues import PACKAGE, evaluate
 from NNMambaLib.training.fetch_data import SOURCES
-from NNMambaLib.training.segmentation import SegmentationTrainer, TrainingSettings, recalibrate_batch_norm
+from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.settings import TrainingSettings
 from NNMambaLib.training.synthesis import NORMALIZATION_PERCENTILES, SynthesisSettings
+from NNMambaLib.training.trainer import Trainer
 
 VERSION = "0.1.0"
 RECALIBRATION_SAMPLES = 32
@@ -60,7 +62,7 @@ def make_manifest(settings: TrainingSettings, metrics: tuple[Metric, ...]) -> Ma
             "head MR volume, T1-weighted at best, with the skull."
         ),
         task="segmentation",
-        network=NetworkDescription(settings.variant, settings.in_channels, settings.out_channels, settings.base_width),
+        network=NETWORK,
         input=InputSpecification(
             channels=(
                 Channel(
@@ -104,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
-    trainer = SegmentationTrainer.resume(options.checkpoint)
+    trainer = Trainer.resume(SegmentationObjective(NETWORK), options.checkpoint)
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
     samples = SyntheticHeads(load_heads(options.heads), SynthesisSettings(), DATA_SEED, RECALIBRATION_SAMPLES, first)

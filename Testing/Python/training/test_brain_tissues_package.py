@@ -2,14 +2,13 @@
 
 from NNMambaLib.models.manifest import format_manifest, parse_manifest
 from NNMambaLib.training.brain_labels import OutputLabel
-from NNMambaLib.training.brain_tissues import TRAINING_SOURCES
+from NNMambaLib.training.brain_tissues import SETTINGS, TRAINING_SOURCES
 from NNMambaLib.training.evaluate_brain_tissues import HELD_OUT
 from NNMambaLib.training.package_brain_tissues import make_manifest
-from NNMambaLib.training.segmentation import TrainingSettings
 
 
 def test_manifest_follows_the_schema_and_names_every_label():
-    manifest = make_manifest(TrainingSettings(out_channels=len(OutputLabel)), ())
+    manifest = make_manifest(SETTINGS, ())
     parsed, _ = parse_manifest(format_manifest(manifest, "0" * 64))
     assert parsed == manifest
     assert [label.value for label in manifest.labels] == [int(label) for label in OutputLabel if label]

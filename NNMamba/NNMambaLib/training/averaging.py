@@ -1,0 +1,47 @@
+"""Averaged weights: better than the last ones, once BatchNorm's statistics are theirs too."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+@torch.no_grad()
+def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move a network's average, buffers included, towards the network; quickly in the first steps.
+
+    Args:
+        decay: of the exponential moving average, a step.
+        step: steps done, at least 1.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    # Parameters and buffers, not state_dict entries: a shared layer has two names and must move once.
+    for mean, current in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(current, 1 - decay)
+    for mean, current in zip(averaged.buffers(), network.buffers(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(current, 1 - decay)
+        else:
+            mean.copy_(current)
+
+
+@torch.no_grad()
+def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
+    """Replace the running statistics of every BatchNorm by the plain mean over the batches of `loader`.
+
+    Averaged weights never saw the statistics that were collected with the trained ones. The network ends in evaluation
+    mode. `loader` gives pairs, of which the first is the network's input.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    device = next(network.parameters()).device
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for intensity, _ in loader:
+        network(intensity.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

@@ -1,0 +1,46 @@
+"""Checkpoints: one file, whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from NNMambaLib.errors import TrainingError
+from NNMambaLib.output import make_folder
+
+
+def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint; one that is there is replaced once the new one is complete.
+
+    Raises:
+        TrainingError: if it cannot be written.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    partial = path.with_suffix(".partial")
+    try:
+        torch.save(content, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(f"{path} cannot be written ({reason}): check space and permissions.") from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return what `write_checkpoint` wrote, its tensors on the CPU.
+
+    Raises:
+        TrainingError: if there is none, or the file is something else.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError as error:
+        raise TrainingError(f"There is no checkpoint {path}: check the path.") from error
+    except Exception as error:
+        # torch raises a different type for each way in which a file can be damaged.
+        raise TrainingError(f"{path} is no checkpoint, or a damaged one: remove it to train from the start.") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path} is no checkpoint of a training: remove it to train from the start.")
+    return content

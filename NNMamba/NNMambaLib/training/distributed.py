@@ -1,0 +1,78 @@
+"""Training in several processes, started by ``torchrun``; one process alone needs nothing of this.
+
+Run on CPUs with gloo. The CUDA branches (nccl, one device a process) have not been run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+from NNMambaLib.errors import BackendError
+
+# The first process prepares data and validates while the others wait.
+_PATIENCE = timedelta(hours=12)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, until the block ends; does nothing in a process by itself."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Return the number of this process, 0 for the first and for one by itself."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def process_count() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Return once every process is here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def mean_over_processes(value: float, device: torch.device) -> float:
+    """Return the mean of a number that every process has."""
+    if not distributed.is_initialized():
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=device)
+    distributed.all_reduce(total)
+    return total.item() / process_count()
+
+
+def training_device(name: str = "auto") -> torch.device:
+    """Return the device to train on: ``auto`` is this process's CUDA device where there is one, else the CPU.
+
+    Raises:
+        BackendError: if the named device cannot be used.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackendError(f"The device '{name}' cannot be used ({reason}): choose --device auto or cpu.") from error
+    return device

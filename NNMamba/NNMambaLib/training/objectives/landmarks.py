@@ -1,0 +1,63 @@
+"""Landmarks: one heatmap each, a Gaussian about the landmark, empty where it is not to be seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.variants import build
+from NNMambaLib.training.objectives.rectifier import make_leaky, set_leak
+
+
+@dataclass(frozen=True)
+class LandmarksObjective:
+    """Targets are float32 (K, 4): position as voxel index (x, y, z), and 1: present, 0: absent, -1: unknown, ignored.
+
+    Attributes:
+        network: its outputs are the landmarks.
+        sigma: of the Gaussian exp(-r^2 / (2 sigma^2)), in voxels.
+        output_gain: scale at which the output's BatchNorm starts: small, since heatmaps are empty nearly everywhere.
+        leak, leak_until: slope of the output's rectifier below zero, and the part of training at which it is gone.
+    """
+
+    network: NetworkDescription
+    sigma: float = 3.0
+    output_gain: float = 0.1
+    leak: float = 0.2
+    leak_until: float = 0.7
+
+    def build_network(self) -> nn.Module:
+        network = build(replace(self.network, head_channels=None))
+        nn.init.constant_(network.conv8.conv[4].weight, self.output_gain)
+        make_leaky(network)
+        return network
+
+    def prepare_step(self, network: nn.Module, done: float) -> None:
+        set_leak(network, self.leak, self.leak_until, done)
+
+    def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the squared error, in units of what a Gaussian's voxels sum to, averaged over the known landmarks.
+
+        In these units a landmark that was missed costs the same in patches of any size, about 0.35.
+        """
+        known = target[:, :, 3] >= 0
+        error = (outputs - heatmaps(target, outputs.shape[2:], self.sigma)).square().sum((2, 3, 4))
+        mass = (2 * math.pi) ** 1.5 * self.sigma**3
+        # Not error[known]: a batch without a known landmark must give zero, and not a mean over nothing.
+        return (error * known).sum() / (mass * known.sum().clamp_min(1))
+
+
+def heatmaps(target: torch.Tensor, shape: tuple[int, int, int], sigma: float) -> torch.Tensor:
+    """Return float32 (batch, K, z, y, x) for targets (batch, K, 4): 1 at a landmark, empty where it is not present."""
+    # What is not present may have no position (NaN).
+    target, profiles = target.nan_to_num(), []
+    for axis, size in zip((2, 1, 0), shape, strict=True):
+        offsets = torch.arange(size, device=target.device) - target[:, :, axis, None]
+        profiles.append(torch.exp(-offsets.square() / (2 * sigma**2)))
+    z, y, x = profiles
+    z = torch.where(target[:, :, 3, None] > 0, z, torch.zeros_like(z))
+    return z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
