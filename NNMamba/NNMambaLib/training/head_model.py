@@ -18,6 +18,7 @@ class HeadModel:
     classes: uint8, GeneratorClass of every voxel.
     textures: uint8 below TEXTURES_PER_CLASS; divides skull, soft tissue and surroundings by brightness, 0 elsewhere.
     intensities: contrast name ("T1w", ...) -> float16 array, 0 to 1.
+    left: bool, true in the paired structures of the patient's left side; None where sides were not told apart.
     person: who the anatomy belongs to; splits between training and evaluation go by it.
     """
 
@@ -26,12 +27,20 @@ class HeadModel:
     classes: np.ndarray
     textures: np.ndarray
     intensities: dict[str, np.ndarray] = field(default_factory=dict)
+    left: np.ndarray | None = None
 
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
         channels = {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
+        sides = {} if self.left is None else {"left": self.left}
         np.savez_compressed(
-            path, name=self.name, person=self.person, classes=self.classes, textures=self.textures, **channels
+            path,
+            name=self.name,
+            person=self.person,
+            classes=self.classes,
+            textures=self.textures,
+            **sides,
+            **channels,
         )
 
     @classmethod
@@ -43,4 +52,11 @@ class HeadModel:
                 for key in content.files
                 if key.startswith(_CHANNEL_PREFIX)
             }
-            return cls(str(content["name"]), str(content["person"]), content["classes"], content["textures"], channels)
+            return cls(
+                name=str(content["name"]),
+                person=str(content["person"]),
+                classes=content["classes"],
+                textures=content["textures"],
+                intensities=channels,
+                left=content["left"] if "left" in content else None,
+            )

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from NNMambaLib.training.brain_labels import SAMSEG_TO_GENERATOR, GeneratorClass
+from NNMambaLib.training.brain_labels import SAMSEG_LEFT, SAMSEG_TO_GENERATOR, GeneratorClass
 from NNMambaLib.training.fetch_data import source_path
 from NNMambaLib.training.head_model import TEXTURES_PER_CLASS, HeadModel
 
@@ -84,11 +84,15 @@ def segmented_head(head: SegmentedHead, sources: Path, samseg: Path) -> HeadMode
         contrast: scale_to_unit(sitk.GetArrayFromImage(read_ras(source_path(sources, source))).astype(np.float32))
         for contrast, source in head.contrasts.items()
     }
-    return HeadModel(head.name, head.person, classes, divide_by_brightness(classes, intensities["T1w"]), intensities)
+    textures = divide_by_brightness(classes, intensities["T1w"])
+    return HeadModel(head.name, head.person, classes, textures, intensities, np.isin(codes, SAMSEG_LEFT))
 
 
-def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Atlas priors with axes (class, z, y, x), RAS, float32, and the class of each entry of the first axis."""
+def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atlas priors with axes (class, z, y, x), RAS, float32, and the class of each entry of the first axis.
+
+    The third array is the probability of any paired structure of the left, minus that of the right: (z, y, x).
+    """
     with np.load(samseg / "atlas_priors.npz") as content:
         priors, codes, index_to_ras = content["priors"], content["codes"], content["index_to_ras"]
     for axis in range(3):
@@ -96,13 +100,15 @@ def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray]:
             priors = np.flip(priors, axis)
     structure_classes = to_generator_classes(codes.astype(np.int64))
     class_codes = np.unique(structure_classes)
-    merged = np.stack(
-        [
-            priors[..., structure_classes == code].sum(axis=-1, dtype=np.float32).transpose(2, 1, 0) / 65535
-            for code in class_codes
-        ]
-    )
-    return merged, class_codes
+    merged = np.stack([_probability(priors, structure_classes == code) for code in class_codes])
+    left = np.isin(codes, SAMSEG_LEFT)
+    right = ~left & np.isin(structure_classes, structure_classes[left])
+    return merged, class_codes, _probability(priors, left) - _probability(priors, right)
+
+
+def _probability(priors: np.ndarray, structures: np.ndarray) -> np.ndarray:
+    """Probability of any of the chosen structures, float32 (z, y, x), from uint16 priors (x, y, z, K)."""
+    return priors[..., structures].sum(axis=-1, dtype=np.float32).transpose(2, 1, 0) / 65535
 
 
 def draw_label_map(
@@ -130,14 +136,15 @@ def draw_label_map(
 
 def atlas_heads(sources: Path, samseg: Path, seed: int) -> list[HeadModel]:
     """The atlas's most probable head and ATLAS_DRAWS random ones."""
-    priors, class_codes = read_atlas(samseg)
+    priors, class_codes, leftness = read_atlas(samseg)
     template = sitk.GetArrayFromImage(read_ras(source_path(sources, "samseg-template")))
     heads = []
     for draw in range(ATLAS_DRAWS + 1):
         rng = np.random.default_rng((seed, draw))
         temperature = rng.uniform(*ATLAS_TEMPERATURE) if draw else 0.0
         classes = draw_label_map(priors, class_codes, rng.uniform(*ATLAS_SMOOTHNESS_MM), temperature, rng)
-        heads.append(HeadModel(f"atlas-{draw}", ATLAS_PERSON, classes, divide_by_brightness(classes, template)))
+        textures = divide_by_brightness(classes, template)
+        heads.append(HeadModel(f"atlas-{draw}", ATLAS_PERSON, classes, textures, left=leftness > 0))
     return heads
 
 

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from NNMambaLib.training import artifacts
-from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, GeneratorClass
+from NNMambaLib.training.brain_labels import GeneratorClass
 from NNMambaLib.training.contrast import random_means, render, t1_like_means
-from NNMambaLib.training.deformation import DeformationSettings, sampling_positions
+from NNMambaLib.training.deformation import DeformationSettings, is_mirrored, sampling_positions
 from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.structure_labels import LEFT_BIT, encode
 
 NORMALIZATION_PERCENTILES = (0.5, 99.5)
-_TO_OUTPUT = torch.tensor([GENERATOR_TO_OUTPUT[c] for c in GeneratorClass], dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -46,36 +46,49 @@ class SynthesisSettings:
 
 @dataclass(frozen=True)
 class Sample:
-    """intensity: float32 (z, y, x), normalized as the model expects. labels: uint8 (z, y, x), OutputLabel."""
+    """A synthetic volume and what it shows.
+
+    intensity: float32 (z, y, x), normalized as the model expects.
+    structures: uint8 (z, y, x), generator class and LEFT_BIT; air outside the head and the field of view.
+    index: float32 (z, y, x, 3), the voxel of the head (z, y, x) that each voxel shows.
+    visible: bool (z, y, x), the field of view.
+    mirrored: left and right have changed places.
+    """
 
     intensity: torch.Tensor
-    labels: torch.Tensor
+    structures: torch.Tensor
+    index: torch.Tensor
+    visible: torch.Tensor
+    mirrored: bool
 
 
 def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> Sample:
     """One training sample from a head model; everything random comes from `rng`."""
     intensity = _native_intensity(head, settings, rng)
+    coded = encode(head.classes, head.left)
     if rng.random() < settings.skull_strip_probability:
-        intensity *= head.classes > GeneratorClass.EYE_FLUID
+        brain = head.classes > GeneratorClass.EYE_FLUID
+        intensity, coded = intensity * brain, coded * brain
     intensity = torch.as_tensor(gaussian_filter(intensity, rng.uniform(*settings.blur), radius=2))
-    classes = torch.as_tensor(head.classes)
+    coded = torch.as_tensor(coded)
 
     positions = sampling_positions(settings.shape, settings.spacing, settings.deformation, rng)
     index = positions + torch.as_tensor(_brain_center(head.classes), dtype=torch.float32)
-    inside_labels = _sample(classes.float(), index, "nearest").to(torch.int64)
+    mirrored = is_mirrored(index)
+    below = index[..., 0] < 0
     if rng.random() < settings.neck_probability:
         # Templates end at the skull base; repeating their lowest slice stands in for the neck.
+        index = index.clone()
         index[..., 0].clamp_min_(0)
-    intensity = _sample(intensity, index, "bilinear")
-    labels = _TO_OUTPUT[inside_labels]
-
-    intensity = _degrade(intensity, settings, rng)
+    structures = _sample(coded.float(), index, "nearest").to(torch.uint8)
+    structures[below & _in_brain(structures)] = int(GeneratorClass.SOFT_TISSUE)
+    intensity = _degrade(_sample(intensity, index, "bilinear"), settings, rng)
+    visible = torch.ones(settings.shape, dtype=torch.bool)
     if rng.random() < settings.cut_probability:
-        box = artifacts.visible_box(settings.shape, settings.largest_cut, rng)
         visible = torch.zeros(settings.shape, dtype=torch.bool)
-        visible[box] = True
-        intensity, labels = intensity * visible, labels * visible
-    return Sample(normalize(intensity), labels)
+        visible[artifacts.visible_box(settings.shape, settings.largest_cut, rng)] = True
+        intensity, structures = intensity * visible, structures * visible
+    return Sample(normalize(intensity), structures, index, visible, mirrored)
 
 
 def normalize(volume: torch.Tensor) -> torch.Tensor:
@@ -117,6 +130,10 @@ def _brain_center(classes: np.ndarray) -> np.ndarray:
         occupied = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
         center.append((occupied[0] + occupied[-1]) / 2)
     return np.array(center)
+
+
+def _in_brain(structures: torch.Tensor) -> torch.Tensor:
+    return (structures & (LEFT_BIT - 1)) >= GeneratorClass.CSF
 
 
 def _sample(volume: torch.Tensor, index: torch.Tensor, mode: str) -> torch.Tensor:

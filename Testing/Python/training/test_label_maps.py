@@ -48,10 +48,11 @@ def test_atlas_is_merged_and_turned_to_ras(tmp_path):
     np.savez(
         tmp_path / "atlas_priors.npz", priors=priors, codes=np.array([3, 42, 2]), index_to_ras=np.diag([-1, 1, 1, 1])
     )
-    merged, codes = read_atlas(tmp_path)
+    merged, codes, leftness = read_atlas(tmp_path)
     assert codes.tolist() == [GeneratorClass.CEREBRAL_CORTEX, GeneratorClass.CEREBRAL_WHITE_MATTER]
     assert merged.shape == (2, 4, 3, 2)
     assert merged[0, 2, 1, 1] == pytest.approx(1.0)
+    assert leftness[2, 1, 1] == pytest.approx((30000 - 35535) / 65535), "code 3 is left, 42 right"
 
 
 def test_source_with_another_digest_is_refused(tmp_path, monkeypatch):

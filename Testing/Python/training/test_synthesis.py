@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from NNMambaLib.training import artifacts
-from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, SAMSEG_TO_GENERATOR, GeneratorClass, OutputLabel
+from NNMambaLib.training.brain_labels import SAMSEG_TO_GENERATOR, GeneratorClass
 from NNMambaLib.training.contrast import T1_LIKE_MEANS, random_means, render, t1_like_means
 from NNMambaLib.training.dataset import SyntheticHeads
 from NNMambaLib.training.deformation import DeformationSettings, sampling_positions
 from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.structure_labels import LEFT_BIT, PAIRED, UNPAIRED, StructureLabel, label_table
 from NNMambaLib.training.synthesis import SynthesisSettings, normalize, synthesize
 
 STILL = DeformationSettings(0.0, (1.0, 1.0), 0.0, 0.0, (0.0, 0.0, 0.0), 0.0, mirror_probability=0.0)
@@ -41,26 +42,33 @@ def head() -> HeadModel:
 
 
 def test_every_structure_has_a_class_a_label_and_a_mean():
-    assert set(GENERATOR_TO_OUTPUT) == set(GeneratorClass) == set(T1_LIKE_MEANS)
+    assert set(PAIRED) | set(UNPAIRED) == set(GeneratorClass) == set(T1_LIKE_MEANS)
     assert set(SAMSEG_TO_GENERATOR.values()) == set(GeneratorClass)
-    assert set(GENERATOR_TO_OUTPUT.values()) == set(OutputLabel)
+    assert set(label_table().tolist()) == set(StructureLabel)
+
+
+def test_left_and_right_change_places_in_a_mirrored_head():
+    left, right = GeneratorClass.PUTAMEN | LEFT_BIT, int(GeneratorClass.PUTAMEN)
+    assert label_table()[[left, right]].tolist() == [StructureLabel.LEFT_PUTAMEN, StructureLabel.RIGHT_PUTAMEN]
+    assert label_table(mirrored=True)[[left, right]].tolist() == label_table()[[right, left]].tolist()
 
 
 def test_same_seed_gives_the_same_sample_and_another_seed_another(head):
     settings = replace(SynthesisSettings(), shape=(16, 32, 16))
     first, again, other = (synthesize(head, settings, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.intensity, again.intensity)
-    assert torch.equal(first.labels, again.labels)
+    assert torch.equal(first.structures, again.structures)
     assert not torch.equal(first.intensity, other.intensity)
 
 
 def test_without_deformation_the_sample_is_the_head_at_the_samples_spacing(head):
     sample = synthesize(head, CLEAN, np.random.default_rng(0))
-    volume = sample.labels.numpy()
+    volume = sample.structures.numpy()
     assert volume.dtype == np.uint8
-    assert volume[8, 16, 8] == OutputLabel.WHITE_MATTER
-    assert volume[3, 16, 8] == OutputLabel.CORTICAL_GRAY_MATTER
-    assert volume[0, 0, 0] == OutputLabel.BACKGROUND
+    assert volume[8, 16, 8] == GeneratorClass.CEREBRAL_WHITE_MATTER
+    assert volume[3, 16, 8] == GeneratorClass.CEREBRAL_CORTEX
+    assert volume[0, 0, 0] == GeneratorClass.AIR
+    assert sample.index[8, 16, 8].tolist() == [16.5, 32.5, 16.5]
     assert np.count_nonzero(volume) * 8 == np.count_nonzero(head.classes)
     row = sample.intensity[8, 16, 3:13]
     assert torch.all(row.diff() > 0), "the last axis must stay the last axis, in its direction"
@@ -72,7 +80,9 @@ def test_mirroring_flips_intensity_and_labels_together(head):
     mirrored = replace(CLEAN, deformation=replace(STILL, mirror_probability=1.0))
     lopsided_head = replace(head, classes=lopsided)
     plain, flipped = (synthesize(lopsided_head, s, np.random.default_rng(0)) for s in (CLEAN, mirrored))
-    assert torch.equal(flipped.labels, plain.labels.flip(2))
+    assert flipped.mirrored
+    assert not plain.mirrored
+    assert torch.equal(flipped.structures, plain.structures.flip(2))
     assert torch.allclose(flipped.intensity, plain.intensity.flip(2), atol=1e-4)
 
 
@@ -80,7 +90,17 @@ def test_a_cut_field_of_view_is_empty_in_both(head):
     settings = replace(CLEAN, cut_probability=1.0, largest_cut=0.9)
     for seed in range(5):
         sample = synthesize(head, settings, np.random.default_rng(seed))
-        assert torch.all(sample.labels[sample.intensity <= 0] == OutputLabel.BACKGROUND)
+        assert torch.all(sample.structures[sample.intensity <= 0] == GeneratorClass.AIR)
+        assert not sample.structures[~sample.visible].any()
+
+
+def test_a_stripped_head_has_no_label_outside_the_brain(head):
+    classes = head.classes.copy()
+    classes[:4] = GeneratorClass.SOFT_TISSUE
+    stripped = replace(CLEAN, skull_strip_probability=1.0)
+    for settings, expected in ((CLEAN, True), (stripped, False)):
+        sample = synthesize(replace(head, classes=classes), settings, np.random.default_rng(0))
+        assert bool((sample.structures == GeneratorClass.SOFT_TISSUE).any()) == expected
 
 
 def test_normalized_volume_spans_zero_to_one_and_air_is_zero(head):
@@ -145,8 +165,10 @@ def test_dataset_items_depend_on_their_number_alone(head):
 
 
 def test_head_model_survives_a_file(head, tmp_path):
+    head = replace(head, left=head.classes > 0)
     head.save(tmp_path / "box.npz")
     loaded = HeadModel.load(tmp_path / "box.npz")
     assert (loaded.name, loaded.person) == ("box", "nobody")
     assert np.array_equal(loaded.classes, head.classes)
+    assert np.array_equal(loaded.left, head.left)
     assert np.array_equal(loaded.intensities["T1w"], head.intensities["T1w"])
