@@ -1,0 +1,82 @@
+"""The `brain-structures` recipe.
+
+    python -m NNMambaLib.training.recipes.brain_structures --heads DIR --checkpoint FILE [--initial FILE] [--steps N]
+
+trains on the head models that `label_maps` and `abagen_heads` wrote; started again with the same checkpoint, it
+carries on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.dataset import SyntheticHeads
+from NNMambaLib.training.deformation import DeformationSettings
+from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.recipes.run import recipe_parser, run_recipe
+from NNMambaLib.training.settings import TrainingSettings
+from NNMambaLib.training.structure_labels import StructureLabel
+from NNMambaLib.training.synthesis import SynthesisSettings
+
+# Acquired volumes teach what a scanner shows; the others teach how heads differ.
+ACQUIRED = {"ch2": 0.25, "09c": 0.20}
+LABEL_MAPS = {"atlas-*": 0.30, "abagen-*": 0.25}
+TRAINING_SOURCES = (
+    "ch2",
+    "09c-T1w",
+    "09c-T2w",
+    "samseg-atlas",
+    "samseg-template",
+    "abagen-9861",
+    "abagen-10021",
+    "abagen-12876",
+    "abagen-14380",
+    "abagen-15496",
+    "abagen-15697",
+)
+DATA_SEED = 2026
+NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(StructureLabel), base_width=8)
+SETTINGS = TrainingSettings(
+    steps=2400,
+    learning_rate=3e-3,
+    warm_up_steps=50,
+    average_decay=0.99,
+    precision="bfloat16",
+    workers=1,
+    checkpoint_every=25,
+)
+# A patch of 120 x 144 x 120 mm, which lies anywhere on the head.
+SYNTHESIS = SynthesisSettings(
+    shape=(80, 96, 80),
+    spacing=1.5,
+    t1_like_probability=0.6,
+    deformation=DeformationSettings(translation=(40.0, 32.0, 26.0)),
+)
+
+
+def load_heads(folder: Path) -> list[tuple[HeadModel, float]]:
+    """Head models of `folder` with their weights. Raises FileNotFoundError where some are missing."""
+    heads = [(HeadModel.load(folder / f"{name}.npz"), weight) for name, weight in ACQUIRED.items()]
+    for pattern, weight in LABEL_MAPS.items():
+        paths = sorted(folder.glob(f"{pattern}.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No head model {pattern}.npz is in {folder}: run label_maps and abagen_heads.")
+        heads += [(HeadModel.load(path), weight / len(paths)) for path in paths]
+    return heads
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    options = recipe_parser(__doc__.splitlines()[0]).parse_args(arguments)
+    heads = load_heads(options.heads)
+
+    def make_dataset(first: int, length: int) -> SyntheticHeads:
+        return SyntheticHeads(heads, SYNTHESIS, DATA_SEED, length, first)
+
+    run_recipe(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
+
+
+if __name__ == "__main__":
+    main()

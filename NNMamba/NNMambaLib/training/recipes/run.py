@@ -1,0 +1,64 @@
+"""What the recipes of the bundled models share: start or carry on, and report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from NNMambaLib.networks.variants import expand_shared_layers
+from NNMambaLib.training.objectives.objective import Objective
+from NNMambaLib.training.settings import TrainingSettings
+from NNMambaLib.training.trainer import MakeDataset, Progress, Trainer
+
+
+def recipe_parser(description: str) -> argparse.ArgumentParser:
+    """The options that all recipes have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--heads", type=Path, required=True, help="head models, by `label_maps` and `abagen_heads`")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="carried on from where it exists")
+    parser.add_argument("--initial", type=Path, help="weights (.safetensors) to start from, where they fit")
+    parser.add_argument("--steps", type=int, help="all steps; given to a run that is carried on, it moves its end")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def run_recipe(
+    options: argparse.Namespace,
+    objective: Objective,
+    settings: TrainingSettings,
+    make_dataset: MakeDataset,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+) -> Trainer:
+    """Train, or carry on from `options.checkpoint`; prints a line at each checkpoint."""
+    torch.set_num_threads(options.threads)
+    if options.checkpoint.exists():
+        trainer = Trainer.resume(objective, options.checkpoint, steps=options.steps, device="cpu")
+    else:
+        trainer = Trainer(objective, replace(settings, steps=options.steps or settings.steps), device="cpu")
+        if options.initial is not None:
+            taken = start_from(trainer, options.initial)
+            print(f"{taken} tensors taken from {options.initial}", flush=True)
+
+    def report(progress: Progress) -> None:
+        figures = "".join(f"  {name} {value:.4f}" for name, value in progress.figures.items())
+        print(f"step {progress.step}/{trainer.settings.steps}  loss {progress.loss:.4f}{figures}", flush=True)
+
+    trainer.run(make_dataset, options.checkpoint, report, validate)
+    return trainer
+
+
+def start_from(trainer: Trainer, weights: Path) -> int:
+    """Copy every tensor of a safetensors file whose name and shape fit; return how many did."""
+    from safetensors.torch import load_file
+
+    given = expand_shared_layers({name: value.float() for name, value in load_file(weights).items()})
+    own = trainer.network.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    for network in (trainer.network, trainer.averaged):
+        network.load_state_dict(fitting, strict=False)
+    return len(fitting)
