@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
@@ -22,7 +23,7 @@ def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS
     Raises:
         VolumeError: if a folder is missing, holds a case twice, or the two do not hold the same cases.
     """
-    ours, theirs = _cases(prediction, suffixes), _cases(reference, suffixes)
+    ours, theirs = case_files(prediction, suffixes), case_files(reference, suffixes)
     _require_same(set(ours), set(theirs), prediction, reference)
     return {case: (ours[case], theirs[case]) for case in sorted(ours)}
 
@@ -36,12 +37,16 @@ def read_markups(path: Path) -> dict[str, Position]:
     """Return {name: LPS position in mm, or None where it is undefined} of a markups file.
 
     Raises:
-        VolumeError: if it cannot be opened or is no markups file.
+        VolumeError: if it cannot be opened, is no markups file, or names two points alike.
     """
-    text = _text(path)
+    text = read_text(path)
     try:
         markup = json.loads(text)["markups"][0]
         signs = _FLIP[markup.get("coordinateSystem", "LPS")]
+        names = [point["label"] for point in markup["controlPoints"]]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise VolumeError(f"{path} has two points named '{twice}': rename or remove one.")
         return {
             point["label"]: tuple(sign * value for sign, value in zip(signs, point["position"], strict=True))
             if point.get("positionStatus", "defined") == "defined"
@@ -62,9 +67,9 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
         VolumeError: if something is missing, a JSON file of the folder holds no predictions, they are of different
             targets or classes, or the two do not hold the same cases.
     """
-    ours = _cases(prediction, _PREDICTIONS)
+    ours = case_files(prediction, _PREDICTIONS)
     answers = {case: _predictions(path) for case, path in ours.items()}
-    rows = _reference_rows(Path(reference))
+    rows = case_rows(_table(Path(reference)))
     _require_same(set(ours), set(rows), prediction, reference)
     first = min(answers)
     for case in answers:
@@ -76,7 +81,7 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
 
 
 def _predictions(path: Path) -> dict:
-    text = _text(path)
+    text = read_text(path)
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -103,7 +108,12 @@ def _questions(content: dict) -> list[tuple[str, list[str]]]:
     return [(answer["target"], list(answer["probabilities"])) for answer in content["predictions"]]
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        VolumeError: if it cannot be opened or is no text in UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -112,23 +122,37 @@ def _text(path: Path) -> str:
         raise VolumeError(f"{path} is no text in UTF-8: save it again as such.") from error
 
 
-def _reference_rows(path: Path) -> dict[str, dict[str, str]]:
+def _table(path: Path) -> Path:
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
     if len(files) != 1:
         raise VolumeError(f"{path} holds {len(files)} CSV files where one is needed: give the file itself.")
-    rows = list(csv.DictReader(io.StringIO(_text(files[0])), skipinitialspace=True))
+    return files[0]
+
+
+def case_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Return {case: the row's other columns} of a CSV file with a column ``case``.
+
+    Raises:
+        VolumeError: if it cannot be opened, lacks that column, or has two rows for a case.
+    """
+    rows = list(csv.DictReader(io.StringIO(read_text(path)), skipinitialspace=True))
     if not rows or "case" not in rows[0]:
-        raise VolumeError(f"{files[0]} lacks the column 'case' or has no rows: name the columns in its first line.")
+        raise VolumeError(f"{path} lacks the column 'case' or has no rows: name the columns in its first line.")
     table = {}
     for row in rows:
         case = row.pop("case") or ""
         if case in table:
-            raise VolumeError(f"{files[0]} has two rows for the case '{case}': remove one.")
+            raise VolumeError(f"{path} has two rows for the case '{case}': remove one.")
         table[case] = row
     return table
 
 
-def _cases(folder: str | Path, suffixes) -> dict[str, Path]:
+def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Return {case: file} of a folder's files with one of the endings, a case being a file's name without it.
+
+    Raises:
+        VolumeError: if the folder is missing, holds a case twice or none.
+    """
     if not Path(folder).is_dir():
         raise VolumeError(f"There is no folder {folder}: check the path.")
     found = {}

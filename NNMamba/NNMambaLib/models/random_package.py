@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from NNMambaLib.errors import ModelError
 from NNMambaLib.models.manifest import (
     Channel,
     HeatmapDecoding,
@@ -21,11 +20,8 @@ from NNMambaLib.models.manifest import (
     Target,
 )
 from NNMambaLib.models.package import ModelPackage, write_package
-from NNMambaLib.networks.dense import DenseNetwork
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.networks.variants import VARIANTS, build
-
-DEFAULT_VARIANT = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
+from NNMambaLib.networks.variants import build, variant_for
 
 
 def random_manifest(
@@ -47,13 +43,10 @@ def random_manifest(
     Raises:
         ModelError: if the variant is unknown or is not for this task.
     """
-    variant = variant or DEFAULT_VARIANT[task]
-    if variant not in VARIANTS or (task == "classification") == (VARIANTS[variant].network is DenseNetwork):
-        fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is DenseNetwork)]
-        raise ModelError(f"Variant {variant} is not for {task}: choose one of {', '.join(fitting)}.")
+    variant = variant_for(task, variant)
     sections = {
         "segmentation": {
-            "labels": tuple(Label(value, f"label {value}", _color(value, outputs)) for value in range(1, outputs))
+            "labels": tuple(Label(value, f"label {value}", label_color(value, outputs)) for value in range(1, outputs))
         },
         "landmarks": {
             "landmarks": tuple(LandmarkDefinition(f"L{n + 1}", "random weights: no meaning") for n in range(outputs)),
@@ -95,5 +88,6 @@ def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) 
     return write_package(folder, manifest, network)
 
 
-def _color(value: int, count: int) -> tuple[int, int, int]:
+def label_color(value: int, count: int) -> tuple[int, int, int]:
+    """Return a colour, 0..255, for a label of 1..count - 1: all hues in turn."""
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((value - 1) / max(1, count - 1), 0.7, 0.95))

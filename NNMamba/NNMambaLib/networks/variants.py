@@ -77,6 +77,22 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+_PUBLISHED = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
+
+
+def variant_for(task: str, name: str | None = None) -> str:
+    """Return the variant of that name, or the published one for a task where it is None.
+
+    Raises:
+        ModelError: if the variant is unknown or is not for this task.
+    """
+    fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is DenseNetwork)]
+    name = name or _PUBLISHED[task]
+    if name not in fitting:
+        raise ModelError(f"Variant {name} is not for {task}: choose one of {', '.join(fitting)}.")
+    return name
+
+
 def build(description: NetworkDescription) -> nn.Module:
     """Return a network with fresh random weights, in training mode."""
     variant = VARIANTS[description.variant]

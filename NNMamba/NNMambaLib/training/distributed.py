@@ -6,9 +6,10 @@ Run on CPUs with gloo. The CUDA branches (nccl, one device a process) have not b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import distributed
@@ -17,6 +18,8 @@ from NNMambaLib.errors import BackendError
 
 # The first process prepares data and validates while the others wait.
 _PATIENCE = timedelta(hours=12)
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -48,6 +51,15 @@ def wait_for_all() -> None:
     """Return once every process is here."""
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Return what the first process makes, in every process; an error there ends all of them."""
+    if not distributed.is_initialized():
+        return make()
+    content = [make() if rank() == 0 else None]
+    distributed.broadcast_object_list(content)
+    return content[0]
 
 
 def mean_over_processes(value: float, device: torch.device) -> float:

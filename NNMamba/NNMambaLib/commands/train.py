@@ -1,0 +1,65 @@
+"""``nnmamba train``: a folder of cases to a model package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.util import find_spec
+
+from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.errors import TrainingError
+
+_NEEDED = ("monai", "matplotlib", "scipy")
+
+
+def add_parser(commands) -> None:
+    parser = commands.add_parser("train", help="train a model on your own cases; a run that was killed is carried on")
+    parser.add_argument("task", choices=["segmentation", "landmarks", "classification"])
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="segmentation: a raw data folder of nnU-Net v2; landmarks: volumes, each with a .mrk.json of the same "
+        "name; classification: volumes and a CSV file, case,class; with persons.csv (case,person) the split between "
+        "training and validation goes by person",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the model and all about its training"
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings, .json or .toml (default: see the README)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
+    parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
+    parser.add_argument("--overwrite", action="store_true", help="remove an earlier training from the output folder")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise TrainingError(f"Training needs {', '.join(missing)}: install nnmamba with the extra train.")
+    from NNMambaLib.training.configuration import read_configuration
+    from NNMambaLib.training.folder_training import train_folder
+
+    def train(on_progress):
+        return train_folder(
+            arguments.task,
+            arguments.data,
+            arguments.output,
+            read_configuration(arguments.config),
+            overwrite=arguments.overwrite,
+            device=arguments.device,
+            backend=arguments.backend,
+            on_progress=on_progress,
+        )
+
+    # Of several processes that torchrun started, the first speaks.
+    if os.environ.get("RANK", "0") != "0":
+        outcome = train(lambda progress: None)
+    else:
+        with progress_display() as show:
+            outcome = train(show)
+        print_notices(outcome.notices)
+        if outcome.figures:
+            print_table(["validation", ""], [[name, f"{value:.3f}"] for name, value in outcome.figures.items()])
+        print(f"Wrote {', '.join(str(path) for path in outcome.outputs)}.")
+    return {"outputs": [str(path) for path in outcome.outputs], "figures": outcome.figures}

@@ -1,0 +1,177 @@
+"""What ``nnmamba train`` can be told, in one JSON or TOML file."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from NNMambaLib.errors import TrainingError
+from NNMambaLib.networks.description import SIZE_DIVISOR
+from NNMambaLib.networks.variants import VARIANTS
+from NNMambaLib.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Configuration(TrainingSettings):
+    """Settings of a training with the network and the samples. Sizes and spacings are along (x, y, z), as in manifests.
+
+    Attributes:
+        variant: of the network; None takes the published one for the task.
+        base_width: channels after the stem.
+        deep_supervision: of segmentation, see `SegmentationObjective`.
+        patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
+            128, and for classification the largest volume's, at most 192.
+        spacing: mm that volumes are resampled to; None takes the median of the data.
+        normalisation: of intensities: ``z-score``, ``percentile`` (0.5 and 99.5), ``ct``, ``none``, or ``auto``: by
+            the channel's name in ``dataset.json`` where there is one, else ``z-score``.
+        mirror_axes: axes that samples are mirrored along; not ``x`` where left and right are told apart.
+        augment: deform samples and change their intensities at random.
+        foreground: part of the samples that contain a given label or landmark; the others lie anywhere.
+        heatmap_sigma: of the Gaussian about a landmark, in voxels.
+        validation_fraction: part of the persons that is kept for validation; 0 for none.
+    """
+
+    variant: str | None = None
+    base_width: int = 32
+    deep_supervision: bool = True
+    patch: tuple[int, int, int] | None = None
+    spacing: tuple[float, float, float] | None = None
+    normalisation: str = "auto"
+    mirror_axes: tuple[str, ...] = ()
+    augment: bool = True
+    foreground: float = 0.33
+    heatmap_sigma: float = 3.0
+    validation_fraction: float = 0.2
+
+
+def read_configuration(path: str | Path | None) -> Configuration:
+    """Return the configuration in a file; what it leaves out, or all where there is no file, has its default.
+
+    Raises:
+        TrainingError: if the file cannot be read, has an unknown key, or a value that cannot be.
+    """
+    return Configuration() if path is None else make_configuration(_content(Path(path)), str(path))
+
+
+def make_configuration(content: dict[str, Any], source: str = "The configuration") -> Configuration:
+    """Return the configuration with these values.
+
+    Raises:
+        TrainingError: naming the source, and the key that is unknown or whose value cannot be.
+    """
+    known = [entry.name for entry in fields(Configuration)]
+    for key, value in content.items():
+        if key not in known:
+            raise TrainingError(f"{source} has the unknown key '{key}': choose of {', '.join(known)}.")
+        rule = _RULES[key]
+        if not rule.holds(value):
+            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)} and it must be {rule.words}.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    configuration = Configuration(**values)
+    if configuration.validate_every % configuration.checkpoint_every:
+        raise TrainingError(
+            f"{source} has validate_every {configuration.validate_every} and it must be a multiple of "
+            f"checkpoint_every, {configuration.checkpoint_every}."
+        )
+    return configuration
+
+
+def as_json(configuration: Configuration) -> dict[str, Any]:
+    """Return what `make_configuration` makes the same configuration from, as JSON would give it back."""
+    return json.loads(json.dumps(asdict(configuration)))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+    except ValueError as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise TrainingError(f"{path} is not valid {kind} ({error}): correct it.") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path} holds no settings by name: write one JSON object.")
+    return content
+
+
+@dataclass(frozen=True)
+class _Rule:
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _whole(least: int) -> _Rule:
+    return _Rule(lambda value: _is_whole(value) and value >= least, f"a whole number of at least {least}")
+
+
+def _number(words: str, holds: Callable[[float], bool]) -> _Rule:
+    return _Rule(lambda value: _is_number(value) and holds(value), words)
+
+
+def _one_of(*names: str) -> _Rule:
+    return _Rule(lambda value: value in names, f"one of {', '.join(names)}")
+
+
+def _three(holds: Callable[[Any], bool], words: str) -> _Rule:
+    return _Rule(
+        lambda value: (
+            value is None or (isinstance(value, (list, tuple)) and len(value) == 3 and all(map(holds, value)))
+        ),
+        words,
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_POSITIVE = _number("a number above 0", lambda value: value > 0)
+_NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
+_BELOW_ONE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
+_SWITCH = _Rule(lambda value: isinstance(value, bool), "true or false")
+_RULES = {
+    "steps": _whole(1),
+    "batch_size": _whole(1),
+    "optimizer": _one_of("adamw", "sgd"),
+    "learning_rate": _POSITIVE,
+    "schedule": _one_of("cosine", "poly"),
+    "warm_up_steps": _whole(0),
+    "weight_decay": _NOT_NEGATIVE,
+    "clip_norm": _POSITIVE,
+    "average_decay": _BELOW_ONE,
+    "precision": _one_of("float32", "bfloat16", "float16"),
+    "seed": _Rule(lambda value: _is_whole(value) and 0 <= value < 2**63, "a whole number of at least 0, below 2^63"),
+    "workers": _whole(0),
+    "checkpoint_every": _whole(1),
+    "validate_every": _whole(1),
+    "variant": _Rule(lambda value: value is None or value in VARIANTS, f"one of {', '.join(VARIANTS)}"),
+    "base_width": _whole(1),
+    "deep_supervision": _SWITCH,
+    "patch": _three(
+        lambda size: _is_whole(size) and size > 0 and size % SIZE_DIVISOR == 0, f"three multiples of {SIZE_DIVISOR}"
+    ),
+    "spacing": _three(lambda step: _is_number(step) and step > 0, "three lengths above 0 mm"),
+    "normalisation": _one_of("auto", "z-score", "percentile", "ct", "none"),
+    "mirror_axes": _Rule(
+        lambda value: (
+            isinstance(value, (list, tuple))
+            and all(axis in ("x", "y", "z") for axis in value)
+            and len(set(value)) == len(value)
+        ),
+        "a list of x, y, z, each at most once",
+    ),
+    "augment": _SWITCH,
+    "foreground": _number("a number of 0 to 1", lambda value: 0 <= value <= 1),
+    "heatmap_sigma": _POSITIVE,
+    "validation_fraction": _BELOW_ONE,
+}

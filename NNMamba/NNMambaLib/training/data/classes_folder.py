@@ -1,0 +1,67 @@
+"""Reading a folder of volumes with a table of their classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.cases import case_files, case_rows
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.persons import PERSONS_FILE, read_persons
+from NNMambaLib.volume_io import READABLE
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class ClassesFolder:
+    """Cases whose reference is the class index of each target, and {target: its classes in alphabetical order}."""
+
+    cases: tuple[Case, ...]
+    targets: dict[str, tuple[str, ...]]
+
+
+def read_classes_folder(folder: Path) -> ClassesFolder:
+    """Return what is in a folder; no volume is opened. An empty cell of the table means that the class is unknown.
+
+    Raises:
+        VolumeError: if there are no cases, no table or several, a volume without a row or a row without a volume, or a
+            class that only one case has.
+    """
+    volumes = case_files(folder, READABLE)
+    tables = sorted(path for path in folder.glob("*.csv") if path.name != PERSONS_FILE)
+    if len(tables) != 1:
+        raise VolumeError(f"The folder {folder} holds {len(tables)} tables (CSV) of classes: keep one, case,class.")
+    rows = case_rows(tables[0])
+    for case, path in volumes.items():
+        if case not in rows:
+            raise VolumeError(f"{tables[0]} has no row for the volume {path.name}: add one, or remove the volume.")
+    for case in rows:
+        if case not in volumes:
+            raise VolumeError(f"{tables[0]} names the case '{case}', which has no volume: add it, or remove the row.")
+    columns = [column for column in next(iter(rows.values())) if column]
+    if not columns:
+        raise VolumeError(f"{tables[0]} has no column of classes beside 'case': add one, named class.")
+    targets = {column: _classes(rows, column, tables[0]) for column in columns}
+    persons = read_persons(folder, volumes)
+    cases = tuple(
+        Case(case, persons[case], (path,), tuple(_index(rows[case][column], targets[column]) for column in columns))
+        for case, path in volumes.items()
+    )
+    return ClassesFolder(cases, targets)
+
+
+def _classes(rows: dict[str, dict[str, str]], column: str, table: Path) -> tuple[str, ...]:
+    counts = Counter(row[column] for row in rows.values() if row[column])
+    for name, count in counts.items():
+        if count == 1:
+            raise VolumeError(f"{table} has a single case of '{name}' in the column '{column}': give at least two.")
+    if len(counts) < 2:
+        raise VolumeError(f"{table} has {len(counts)} class in the column '{column}': give cases of at least two.")
+    return tuple(sorted(counts))
+
+
+def _index(name: str | None, classes: tuple[str, ...]) -> int:
+    return classes.index(name) if name else UNKNOWN

@@ -1,0 +1,93 @@
+"""Reading the raw data folder of nnU-Net v2: ``dataset.json``, ``imagesTr`` and ``labelsTr``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.cases import case_files, read_text
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.persons import read_persons
+
+
+@dataclass(frozen=True)
+class SegmentationFolder:
+    """Cases whose reference is a label file; names of the channels, and of the labels 1, 2, ..."""
+
+    cases: tuple[Case, ...]
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def read_segmentation_folder(folder: Path) -> SegmentationFolder:
+    """Return what is in a folder, by its files' names; no volume is opened.
+
+    Raises:
+        VolumeError: if ``dataset.json`` is missing or not understood, a case lacks a channel or its label, or there
+            are no cases.
+    """
+    source = folder / "dataset.json"
+    if not folder.is_dir():
+        raise VolumeError(f"There is no folder {folder}: check the path.")
+    if not source.is_file():
+        raise VolumeError(f"{source} is missing: give a raw data folder of nnU-Net v2.")
+    content = _content(source)
+    channels, labels, ending = _channels(content, source), _labels(content, source), content["file_ending"]
+    first = case_files(folder / "imagesTr", [f"_{0:04d}{ending}"])
+    label_files = case_files(folder / "labelsTr", [ending])
+    for case in label_files:
+        if case not in first:
+            raise VolumeError(f"{label_files[case]} has no volume {case}_0000{ending} in imagesTr: add or remove one.")
+    persons = read_persons(folder, first)
+    cases = []
+    for case in first:
+        files = [folder / "imagesTr" / f"{case}_{number:04d}{ending}" for number in range(len(channels))]
+        for number, path in enumerate(files):
+            if not path.is_file():
+                raise VolumeError(f"{path} is missing: the case {case} lacks the channel {channels[number]}.")
+        if case not in label_files:
+            raise VolumeError(f"{folder / 'labelsTr' / f'{case}{ending}'} is missing: the case {case} lacks its label.")
+        cases.append(Case(case, persons[case], tuple(files), label_files[case]))
+    return SegmentationFolder(tuple(cases), channels, labels)
+
+
+def _content(source: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_text(source))
+    except ValueError as error:
+        raise VolumeError(f"{source} is not valid JSON ({error}): correct it.") from error
+    kinds = {"channel_names": dict, "labels": dict, "file_ending": str}
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind) or not content[key]:
+            raise VolumeError(f"{source} lacks '{key}' or has it in another form than nnU-Net v2: correct it.")
+    if "dataset" in content:
+        raise VolumeError(f"{source} lists its files by 'dataset', which is not supported: use imagesTr and labelsTr.")
+    return content
+
+
+def _channels(content: dict[str, Any], source: Path) -> tuple[str, ...]:
+    names = content["channel_names"]
+    if sorted(names) != sorted(str(number) for number in range(len(names))):
+        raise VolumeError(f"{source} has channel_names that do not count 0, 1, 2, ...: correct it.")
+    ordered = [str(names[str(number)]) for number in range(len(names))]
+    # A channel is known by its name in the model package, so names must differ.
+    return tuple(
+        name if name and ordered.count(name) == 1 else f"{name or 'channel'} {number}"
+        for number, name in enumerate(ordered)
+    )
+
+
+def _labels(content: dict[str, Any], source: Path) -> tuple[str, ...]:
+    labels = content["labels"]
+    for name, value in labels.items():
+        if name == "ignore" or not isinstance(value, int) or isinstance(value, bool):
+            raise VolumeError(
+                f"{source} has the label '{name}' {json.dumps(value)}: regions of several labels and 'ignore' are not "
+                "supported, give each label one number."
+            )
+    if sorted(labels.values()) != list(range(len(labels))) or len(labels) < 2:
+        raise VolumeError(f"{source} has label values that do not count 0 (background), 1, 2, ...: renumber them.")
+    return tuple(sorted((name for name in labels if labels[name]), key=labels.get))

@@ -1,0 +1,70 @@
+"""Cases as the network sees them, kept on disk: made once by the engine's own preprocessing, read many times."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from NNMambaLib.errors import TrainingError
+from NNMambaLib.inference.preprocessing import Prepared, prepare
+from NNMambaLib.models.manifest import InputSpecification
+from NNMambaLib.output import make_folder
+from NNMambaLib.training.data.case import Case, read_case
+from NNMambaLib.volume import Grid
+
+_ARRAY, _MATRIX = "volume", "matrix"
+Reference = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case on the model's grid.
+
+    Attributes:
+        array: (channel, z, y, x), float32, normalised; read from disk as it is used.
+        reference: what is to be learnt, as arrays by name; the task says which.
+    """
+
+    name: str
+    array: np.ndarray
+    grid: Grid
+    reference: Reference
+
+    @property
+    def prepared(self) -> Prepared:
+        return Prepared(self.array, self.grid, True)
+
+
+def prepare_case(
+    case: Case, specification: InputSpecification, make_reference: Callable[[Case, Grid], Reference], folder: Path
+) -> None:
+    """Write a case to a folder of its name within `folder`, whole or not at all; one that is there is left.
+
+    Raises:
+        VolumeError: as in `prepare`.
+        TrainingError: if it cannot be written.
+    """
+    target = folder / case.name
+    if target.is_dir():
+        return
+    prepared = prepare(read_case(case), specification)
+    arrays = {_ARRAY: prepared.array, _MATRIX: prepared.grid.matrix, **make_reference(case, prepared.grid)}
+    partial = make_folder(folder / f".partial-{case.name}")
+    try:
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise TrainingError(f"{target} cannot be written ({error.strerror}): check space and permissions.") from error
+
+
+def open_case(folder: Path, name: str) -> PreparedCase:
+    """Return a case that `prepare_case` wrote; its voxels are read as they are used."""
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted((folder / name).glob("*.npy"))}
+    array, matrix = arrays.pop(_ARRAY), np.array(arrays.pop(_MATRIX))
+    return PreparedCase(name, array, Grid(array.shape[1:], matrix), arrays)

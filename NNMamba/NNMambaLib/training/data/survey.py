@@ -1,0 +1,69 @@
+"""Opening every volume of the data once before anything is made of it: what is wrong is found, and sizes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.training.data.case import Case, read_case
+from NNMambaLib.volume import Grid, Volume
+
+_KEPT = 5000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a plan is made from.
+
+    Attributes:
+        channels: of every volume.
+        grids: of the volumes, in the cases' order.
+        intensities: (channel, n): a sample of the voxels that show something, alike many of each case.
+    """
+
+    channels: int
+    grids: tuple[Grid, ...]
+    intensities: np.ndarray
+
+
+def survey_cases(
+    cases: Sequence[Case],
+    check: Callable[[Case, Volume], np.ndarray | None],
+    after_case: Callable[[], None] = lambda: None,
+) -> Survey:
+    """Read and check all cases.
+
+    Args:
+        check: raises VolumeError where a case's reference does not fit its volume; returns the voxels (z, y, x) that
+            show something, or None: those above the mean of the first channel.
+
+    Raises:
+        VolumeError: naming the file that cannot be used.
+    """
+    grids, samples, first = [], [], None
+    rng = np.random.default_rng(0)
+    for case in cases:
+        volume = read_case(case)
+        first = volume if first is None else first
+        if volume.channels != first.channels:
+            raise VolumeError(
+                f"{case.channels[0]} has {volume.channels} channels and {first.name} {first.channels}: give all "
+                "volumes the same channels."
+            )
+        shown = check(case, volume)
+        if shown is None or not shown.any():
+            shown = volume.array[0] > volume.array[0].mean(dtype=np.float64)
+        samples.append(_sample(volume.array, shown, rng))
+        grids.append(volume.grid)
+        after_case()
+    return Survey(first.channels, tuple(grids), np.concatenate(samples, axis=1))
+
+
+def _sample(array: np.ndarray, shown: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    places = np.flatnonzero(shown)
+    if len(places) > _KEPT:
+        places = rng.choice(places, _KEPT, replace=False)
+    return array.reshape(len(array), -1)[:, places].astype(np.float32)

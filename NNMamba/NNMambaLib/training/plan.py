@@ -1,0 +1,84 @@
+"""What the network will be given, from the data and the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from NNMambaLib.errors import TrainingError
+from NNMambaLib.inference.preprocessing import model_grid
+from NNMambaLib.models.manifest import Channel, InputSpecification, Normalisation
+from NNMambaLib.networks.description import SIZE_DIVISOR
+from NNMambaLib.networks.variants import variant_for
+from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.survey import Survey
+from NNMambaLib.volume import reoriented_grid
+
+_ORIENTATION = "RAS"
+_LARGEST_DENSE, _LARGEST_CLASSIFIED = 128, 192
+# Names of channels that nnU-Net normalises in a way of their own.
+_BY_NAME = {"ct": "ct", "nonorm": "none", "rescale_to_0_1": "range"}
+
+
+def resolve(configuration: Configuration, task: str, survey: Survey) -> Configuration:
+    """Return the configuration with variant, spacing and patch taken from the task and the data where they are None.
+
+    Raises:
+        ModelError: if the variant is not for the task.
+        TrainingError: if BatchNorm would have a single value.
+    """
+    variant = variant_for(task, configuration.variant)
+    grids = [reoriented_grid(grid, _ORIENTATION) for grid in survey.grids]
+    spacing = configuration.spacing
+    if spacing is None:
+        spacing = tuple(round(float(step), 4) for step in np.median([grid.spacing for grid in grids], axis=0))
+    patch = configuration.patch
+    if patch is None:
+        frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=_ORIENTATION)
+        sizes = np.array([model_grid(grid, frame).shape[::-1] for grid in survey.grids])
+        whole = task == "classification"
+        size = sizes.max(0) if whole else np.median(sizes, axis=0)
+        limit = _LARGEST_CLASSIFIED if whole else _LARGEST_DENSE
+        patch = tuple(int(min(limit, SIZE_DIVISOR * np.ceil(n / SIZE_DIVISOR))) for n in size)
+    if configuration.batch_size == 1 and max(patch) == SIZE_DIVISOR:
+        raise TrainingError(
+            f"A batch_size of 1 with the patch {patch} cannot be normalised: take 2, or a larger patch."
+        )
+    return replace(configuration, variant=variant, spacing=spacing, patch=patch)
+
+
+def input_specification(configuration: Configuration, channels: Sequence[str], survey: Survey) -> InputSpecification:
+    """Return the manifest's description of the input, for a configuration that `resolve` returned.
+
+    Args:
+        channels: their names.
+    """
+    return InputSpecification(
+        channels=tuple(
+            Channel(name, _normalisation(configuration.normalisation, name, intensities))
+            for name, intensities in zip(channels, survey.intensities, strict=True)
+        ),
+        patch=configuration.patch,
+        spacing=configuration.spacing,
+        orientation=_ORIENTATION,
+        mirror_axes=configuration.mirror_axes,
+    )
+
+
+def _normalisation(kind: str, name: str, intensities: np.ndarray) -> Normalisation:
+    if kind == "auto":
+        kind = _BY_NAME.get(name.lower(), "z-score")
+    if kind == "ct":
+        low, high = (float(value) for value in np.percentile(intensities, (0.5, 99.5)))
+        kept = np.clip(intensities, low, high)
+        # Percentiles that coincide leave nothing to scale.
+        high = high if high > low else low + 1.0
+        mean, sd = float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
+        return Normalisation("ct", low=low, high=high, mean=mean, sd=max(sd, 1e-6))
+    if kind == "percentile":
+        return Normalisation("percentile", mask="all", low=0.5, high=99.5)
+    if kind == "range":
+        return Normalisation("percentile", mask="all", low=0.0, high=100.0)
+    return Normalisation(kind, mask="all")

@@ -1,0 +1,111 @@
+"""The output folder of a training: what is in it, and whether a run there may be carried on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from NNMambaLib.errors import OutputError
+from NNMambaLib.models.package import MANIFEST_FILE
+from NNMambaLib.output import atomic_file, make_folder
+from NNMambaLib.training.configuration import Configuration, as_json
+from NNMambaLib.training.data.persons import Split
+
+
+class RunFolder:
+    """Paths within the output folder. `run.json` marks it as one, and says what was asked for."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._record = self.path / "run.json"
+        self.configuration = self.path / "configuration.json"
+        self.split = self.path / "split.json"
+        self.prepared = self.path / "prepared"
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.curves_table = self.path / "curves.csv"
+        self.curves_picture = self.path / "curves.png"
+        self.validation_picture = self.path / "validation.png"
+        self.model = self.path / "model"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model package is complete: it is written last, and its manifest last of all."""
+        return (self.model / MANIFEST_FILE).is_file()
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        files = (self.configuration, self.split, self.curves_table, self.curves_picture, self.validation_picture)
+        return (self.model, *(path for path in files if path.exists()))
+
+    def check(self, task: str, given: Configuration, overwrite: bool) -> None:
+        """Make sure that there is no run here, or the one that is asked for.
+
+        Args:
+            overwrite: remove a run that is there.
+
+        Raises:
+            OutputError: if it holds other things, or a run with another task or configuration.
+        """
+        if not self._record.is_file():
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise OutputError(f"{self.path} is no empty folder and holds no training: choose another one.")
+        elif overwrite:
+            self._clear()
+        else:
+            self._require(_read(self._record), {"task": task, **as_json(given)})
+
+    def settle(self, task: str, given: Configuration, resolved: Configuration, split: Split) -> None:
+        """Write what was asked for and what the data made of it, or make sure that they still make the same of it.
+
+        Raises:
+            OutputError: if they do not.
+        """
+        make_folder(self.path)
+        if not self._record.is_file():
+            _write(self._record, {"task": task, **as_json(given)})
+        for path, content in ((self.configuration, as_json(resolved)), (self.split, asdict(split))):
+            content = json.loads(json.dumps(content))
+            if not path.is_file():
+                _write(path, content)
+            elif _read(path) != content:
+                raise OutputError(
+                    f"The data have changed since the training in {self.path} began ({path.name} would differ): choose "
+                    "another folder, or start anew (--overwrite)."
+                )
+
+    def remove_prepared(self) -> None:
+        """Remove the prepared cases, which only training needs."""
+        shutil.rmtree(self.prepared, ignore_errors=True)
+
+    def _require(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        for key in {**wanted, **found}:
+            if found.get(key) != wanted.get(key):
+                raise OutputError(
+                    f"{self.path} holds a training with {key} {json.dumps(found.get(key))}, not "
+                    f"{json.dumps(wanted.get(key))}: choose another folder, or start anew (--overwrite)."
+                )
+
+    def _clear(self) -> None:
+        """Remove what a training writes, and nothing else."""
+        for folder in (self.model, self.prepared):
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in (
+            self.configuration, self.split, self.checkpoint, self.curves_table, self.curves_picture,
+            self.validation_picture, self._record,
+        ):  # fmt: skip
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is damaged ({error}): start anew (--overwrite).") from error
+
+
+def _write(path: Path, content: Any) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Training a classifier on volumes with a table of their classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from NNMambaLib.inference.classification import fit_to_patch, predict_target
+from NNMambaLib.models.manifest import Target
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.calibration import fit_temperature
+from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
+from NNMambaLib.training.data.draws import CLASSES, ClassificationDraw
+from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.objectives.classification import ClassificationObjective
+from NNMambaLib.training.tasks.augmentation import augmentation_of
+from NNMambaLib.training.tasks.task import Pairs
+from NNMambaLib.training.validation_picture import draw_classes
+from NNMambaLib.volume import Grid, Volume
+
+# A temperature fitted to fewer cases would be their own.
+_FEWEST_TO_CALIBRATE = 20
+
+
+class ClassificationTask:
+    """See `Task`. A prediction is an array of logits, all targets one after another."""
+
+    name = "classification"
+
+    def __init__(self, folder: Path):
+        content = read_classes_folder(folder)
+        self.cases = content.cases
+        self._targets = tuple(Target(name, classes) for name, classes in content.targets.items())
+
+    def channel_names(self, count: int) -> tuple[str, ...]:
+        return tuple(f"channel {number}" for number in range(1, count + 1))
+
+    def needed(self) -> dict[str, list[tuple[int, int]]]:
+        return {case.name: [entry for entry in enumerate(case.reference) if entry[1] != UNKNOWN] for case in self.cases}
+
+    def check(self, case: Case, volume: Volume) -> None:
+        """The table was checked when it was read."""
+
+    def reference(self, case: Case, grid: Grid) -> Reference:
+        return {CLASSES: np.array(case.reference, np.int64)}
+
+    def objective(self, configuration: Configuration, channels: int) -> ClassificationObjective:
+        counts = tuple(target.logits for target in self._targets)
+        network = NetworkDescription(configuration.variant, channels, sum(counts), configuration.base_width)
+        return ClassificationObjective(network, counts)
+
+    def draw(self, configuration: Configuration) -> ClassificationDraw:
+        return ClassificationDraw(configuration.patch[::-1], augmentation_of(configuration))
+
+    def predict(
+        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
+    ) -> np.ndarray:
+        with torch.inference_mode():
+            x = torch.from_numpy(fit_to_patch(case.array, patch))[None]
+            return network(x.to(device))[0].float().cpu().numpy()
+
+    def figures(self, pairs: Pairs) -> dict[str, float]:
+        """Return accuracy and mean logarithmic loss over the targets that are known, and each target's accuracy."""
+        figures, hits, losses = {}, [], []
+        for number, target in enumerate(self._targets):
+            right = []
+            for logits, truth in self._known(pairs, number):
+                answer = predict_target(target, logits)
+                name = target.classes[truth]
+                right.append(answer.predicted == name)
+                losses.append(-np.log(max(answer.probabilities[name], 1e-12)))
+            if right and len(self._targets) > 1:
+                figures[f"accuracy {target.name}"] = float(np.mean(right))
+            hits += right
+        return {"accuracy": float(np.mean(hits)), "log loss": float(np.mean(losses)), **figures} if hits else {}
+
+    def sections(self, pairs: Pairs) -> dict[str, Any]:
+        targets = []
+        for number, target in enumerate(self._targets):
+            known = self._known(pairs, number)
+            temperature = 1.0
+            if len(known) >= _FEWEST_TO_CALIBRATE:
+                logits, truths = (np.array(column) for column in zip(*known, strict=True))
+                temperature = fit_temperature(logits, truths)
+            targets.append(Target(target.name, target.classes, temperature=temperature))
+        return {"targets": tuple(targets)}
+
+    def picture(self, case: PreparedCase, prediction: np.ndarray, path: Path) -> None:
+        lines, first = [], 0
+        for target, truth in zip(self._targets, case.reference[CLASSES], strict=True):
+            answer = predict_target(target, prediction[first : first + target.logits])
+            first += target.logits
+            known = "unknown" if truth == UNKNOWN else target.classes[truth]
+            p = answer.probabilities[answer.predicted]
+            lines.append(f"{target.name}: reference {known}, prediction {answer.predicted} ({p:.2f})")
+        draw_classes(case, lines, path)
+
+    def _known(self, pairs: Pairs, number: int) -> list[tuple[np.ndarray, int]]:
+        """Return logits and class of a target, for the cases where it is known."""
+        first = sum(target.logits for target in self._targets[:number])
+        part = slice(first, first + self._targets[number].logits)
+        truths = [(prediction[part], int(case.reference[CLASSES][number])) for case, prediction in pairs]
+        return [(logits, truth) for logits, truth in truths if truth != UNKNOWN]

@@ -1,0 +1,133 @@
+"""Training landmarks on volumes with Slicer's markups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.cases import read_markups
+from NNMambaLib.evaluation.landmarks import compare_landmarks
+from NNMambaLib.inference.landmarks import decode
+from NNMambaLib.inference.prediction import tile_predictor
+from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.draws import LANDMARKS, LandmarksDraw
+from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
+from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
+from NNMambaLib.training.objectives.landmarks import LandmarksObjective
+from NNMambaLib.training.tasks.augmentation import augmentation_of
+from NNMambaLib.training.tasks.task import Pairs
+from NNMambaLib.training.validation_picture import draw_landmarks
+from NNMambaLib.volume import Grid, Volume
+
+_RADIUS_MM = 4.0
+# Wherever the peak is: whether it is high enough is a question of calibration.
+_ANYWHERE = HeatmapDecoding(slope=1.0, intercept=0.0, threshold=0.0)
+
+Position = tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """LPS position in mm and height of each heatmap's peak; no position where the heatmap is empty."""
+
+    positions: tuple[Position, ...]
+    heights: tuple[float, ...]
+
+
+class LandmarksTask:
+    """See `Task`. A prediction is `Peaks`."""
+
+    name = "landmarks"
+
+    def __init__(self, folder: Path):
+        content = read_landmarks_folder(folder)
+        self.cases, self._names = content.cases, content.landmarks
+
+    def channel_names(self, count: int) -> tuple[str, ...]:
+        return tuple(f"channel {number}" for number in range(1, count + 1))
+
+    def needed(self) -> dict[str, list[str]]:
+        """A landmark that training never sees cannot be learnt."""
+        return {
+            case.name: [name for name, position in read_markups(case.reference).items() if position is not None]
+            for case in self.cases
+        }
+
+    def check(self, case: Case, volume: Volume) -> None:
+        for name, position in read_markups(case.reference).items():
+            if position is None:
+                continue
+            index = volume.grid.to_index([position])[0]
+            if np.any(index < -0.5) or np.any(index > np.array(volume.grid.shape[::-1]) - 0.5):
+                place = ", ".join(f"{coordinate:.1f}" for coordinate in position)
+                raise VolumeError(
+                    f"{case.reference} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
+                    "leave it undefined."
+                )
+
+    def reference(self, case: Case, grid: Grid) -> Reference:
+        """Return (K, 4): voxel index (x, y, z) and 1, or 0 where the landmark is not to be seen."""
+        found = read_markups(case.reference)
+        rows = np.zeros((len(self._names), 4))
+        for row, name in zip(rows, self._names, strict=True):
+            if found[name] is not None:
+                row[:] = (*grid.to_index([found[name]])[0], 1)
+        return {LANDMARKS: rows}
+
+    def objective(self, configuration: Configuration, channels: int) -> LandmarksObjective:
+        network = NetworkDescription(configuration.variant, channels, len(self._names), configuration.base_width)
+        return LandmarksObjective(network, configuration.heatmap_sigma)
+
+    def draw(self, configuration: Configuration) -> LandmarksDraw:
+        return LandmarksDraw(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+
+    def predict(
+        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
+    ) -> Peaks:
+        predict = tile_predictor(network, device, lambda y: y, ())
+        heatmaps = np.empty((len(self._names), *case.grid.shape), np.float32)
+        tiling = Tiling.plan(case.grid.shape, patch)
+        for rows in sliding_window(predict, case.array, tiling, len(self._names)):
+            heatmaps[rows.place] = rows.values.numpy()
+        found = [decode(heatmap, case.grid, LandmarkDefinition("", ""), _ANYWHERE) for heatmap in heatmaps]
+        return Peaks(tuple(landmark.position for landmark in found), tuple(float(h.max()) for h in heatmaps))
+
+    def figures(self, pairs: Pairs) -> dict[str, float]:
+        """Return the mean radial error in mm, and the part of the landmarks that were found within 4 mm."""
+        accuracies = compare_landmarks(
+            [dict(zip(self._names, peaks.positions, strict=True)) for _, peaks in pairs],
+            [dict(zip(self._names, self._positions(case), strict=True)) for case, _ in pairs],
+        ).values()
+        errors = [error for accuracy in accuracies for error in accuracy.errors]
+        present = len(errors) + sum(accuracy.missed for accuracy in accuracies)
+        figures = {"radial error mm": float(np.mean(errors))} if errors else {}
+        if present:
+            figures[f"within {_RADIUS_MM:g} mm"] = sum(error <= _RADIUS_MM for error in errors) / present
+        return figures
+
+    def sections(self, pairs: Pairs) -> dict[str, Any]:
+        heights = [height for _, peaks in pairs for height in peaks.heights]
+        present = [position is not None for case, _ in pairs for position in self._positions(case)]
+        return {
+            "landmarks": tuple(LandmarkDefinition(name, name) for name in self._names),
+            "heatmap": fit_heatmap_decoding(heights, present),
+        }
+
+    def picture(self, case: PreparedCase, prediction: Peaks, path: Path) -> None:
+        draw_landmarks(case, self._positions(case), prediction.positions, self._names, path)
+
+    def _positions(self, case: PreparedCase) -> list[Position]:
+        rows = case.reference[LANDMARKS]
+        places = case.grid.to_physical(rows[:, :3])
+        return [tuple(place) if row[3] > 0 else None for row, place in zip(rows, places, strict=True)]

@@ -1,0 +1,133 @@
+"""Training a segmentation on the raw data folder of nnU-Net v2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference.prediction import tile_predictor
+from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.models.manifest import Label
+from NNMambaLib.models.random_package import label_color
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.resampling import resample
+from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.draws import LABELS, PLACES, SegmentationDraw
+from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
+from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.tasks.augmentation import augmentation_of
+from NNMambaLib.training.tasks.task import Pairs
+from NNMambaLib.training.validation_picture import draw_labels
+from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volume_io import read_volume
+
+# Voxels of each label that samples are placed about; the same for every case, so that small labels count.
+_PLACES = 1000
+
+
+class SegmentationTask:
+    """See `Task`. A prediction is a label volume on the model's grid, (z, y, x)."""
+
+    name = "segmentation"
+
+    def __init__(self, folder: Path):
+        content = read_segmentation_folder(folder)
+        self.cases, self._channels, self._labels = content.cases, content.channels, content.labels
+
+    def channel_names(self, count: int) -> tuple[str, ...]:
+        return self._channels
+
+    def needed(self) -> dict:
+        return {}
+
+    def check(self, case: Case, volume: Volume) -> np.ndarray:
+        """Return the voxels that have a label."""
+        labels = read_volume(case.reference)
+        if labels.channels != 1:
+            raise VolumeError(f"{case.reference} has {labels.channels} channels where labels have one: save one layer.")
+        if not labels.grid.matches(volume.grid):
+            raise VolumeError(
+                f"{case.reference} lies on another grid than {volume.name}: resample the labels to the volume's grid."
+            )
+        values = np.unique(labels.array)
+        foreign = values[~np.isin(values, np.arange(len(self._labels) + 1))]
+        if len(foreign):
+            raise VolumeError(
+                f"{case.reference} has the value {foreign[0]:g}, which dataset.json does not name: add the label "
+                "there, or correct the file."
+            )
+        return labels.array[0] > 0
+
+    def reference(self, case: Case, grid: Grid) -> Reference:
+        kind = np.uint8 if len(self._labels) < 256 else np.uint16
+        labels = read_volume(case.reference)
+        labels = resample(Volume(labels.array.astype(kind), labels.matrix), grid, "nearest", outside=0).array[0]
+        rng, places = np.random.default_rng(0), []
+        for value in np.unique(labels[labels > 0]):
+            voxels = np.argwhere(labels == value)
+            if len(voxels) > _PLACES:
+                voxels = rng.choice(voxels, _PLACES, replace=False)
+            places.append(np.column_stack([np.full(len(voxels), value), voxels]))
+        return {LABELS: labels, PLACES: np.concatenate([np.empty((0, 4)), *places]).astype(np.int32)}
+
+    def objective(self, configuration: Configuration, channels: int) -> SegmentationObjective:
+        network = NetworkDescription(configuration.variant, channels, len(self._labels) + 1, configuration.base_width)
+        return SegmentationObjective(network, configuration.deep_supervision)
+
+    def draw(self, configuration: Configuration) -> SegmentationDraw:
+        return SegmentationDraw(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+
+    def predict(
+        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
+    ) -> np.ndarray:
+        predict = tile_predictor(network, device, lambda y: torch.softmax(y, dim=1), ())
+        labels = np.empty(case.grid.shape, np.uint16)
+        tiling = Tiling.plan(case.grid.shape, patch)
+        for rows in sliding_window(predict, case.array, tiling, len(self._labels) + 1):
+            labels[rows.place[1:]] = rows.values.argmax(0).numpy()
+        return labels
+
+    def figures(self, pairs: Pairs) -> dict[str, float]:
+        """Return the mean Dice over labels and cases, and of each label over the cases where one of both has it."""
+        values = np.array(
+            [
+                [
+                    dice(prediction == value, case.reference[LABELS] == value)
+                    for value in range(1, len(self._labels) + 1)
+                ]
+                for case, prediction in pairs
+            ]
+        )
+        known = ~np.isnan(values)
+        figures = {"dice": float(values[known].mean())} if known.any() else {}
+        for column, name in enumerate(self._labels):
+            if known[:, column].any():
+                figures[f"dice {name}"] = float(values[known[:, column], column].mean())
+        return figures
+
+    def sections(self, pairs: Pairs) -> dict[str, Any]:
+        count = len(self._labels) + 1
+        labels = (Label(value, name, label_color(value, count)) for value, name in enumerate(self._labels, start=1))
+        return {"labels": tuple(labels)}
+
+    def picture(self, case: PreparedCase, prediction: np.ndarray, path: Path) -> None:
+        draw_labels(case, case.reference[LABELS], prediction, self._labels, path)
+
+
+def dice(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the Dice coefficient of two masks of the same shape, by MONAI; NaN where both are empty."""
+    from monai.metrics import compute_dice
+
+    pair = (torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))[None, None] for mask in (ours, theirs))
+    return (
+        float(compute_dice(*pair, include_background=True, ignore_empty=True))
+        if ours.any() or theirs.any()
+        else float("nan")
+    )

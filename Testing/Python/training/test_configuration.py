@@ -1,0 +1,76 @@
+"""The configuration file of ``nnmamba train``."""
+
+import json
+
+import pytest
+
+from NNMambaLib.errors import TrainingError
+from NNMambaLib.training.configuration import Configuration, as_json, make_configuration, read_configuration
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", '{"steps": 50, "patch": [32, 48, 64], "spacing": null, "deep_supervision": false}'),
+        ("settings.toml", "steps = 50\npatch = [32, 48, 64]\ndeep_supervision = false\n"),
+    ],
+)
+def test_json_and_toml_say_the_same(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read_configuration(tmp_path / name) == Configuration(steps=50, patch=(32, 48, 64), deep_supervision=False)
+
+
+def test_without_a_file_all_is_default():
+    assert read_configuration(None) == Configuration()
+
+
+def test_what_is_saved_can_be_given_again():
+    configuration = make_configuration({"spacing": [1, 1.5, 2], "mirror_axes": ["y"], "seed": 7})
+    assert make_configuration(json.loads(json.dumps(as_json(configuration)))) == configuration
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"step": 3}, "settings.json has the unknown key 'step': choose of steps, batch_size, "),
+        ({"steps": 0}, "settings.json has steps 0 and it must be a whole number of at least 1."),
+        ({"steps": True}, "has steps true and it must be a whole number"),
+        ({"steps": "many"}, 'has steps "many" and it must be a whole number'),
+        ({"learning_rate": -1}, "has learning_rate -1 and it must be a number above 0."),
+        ({"optimizer": "adam"}, 'has optimizer "adam" and it must be one of adamw, sgd.'),
+        ({"schedule": []}, "has schedule [] and it must be one of cosine, poly."),
+        ({"precision": "half"}, "one of float32, bfloat16, float16"),
+        ({"variant": "SEG"}, "one of SEG-CSS"),
+        ({"patch": [32, 32]}, "has patch [32, 32] and it must be three multiples of 16."),
+        ({"patch": [32, 32, 30]}, "three multiples of 16"),
+        ({"spacing": [1, 1, 0]}, "three lengths above 0 mm"),
+        ({"mirror_axes": ["x", "x"]}, "a list of x, y, z, each at most once"),
+        ({"validation_fraction": 1}, "a number of at least 0 and below 1"),
+        ({"foreground": 1.1}, "a number of 0 to 1"),
+        ({"augment": 1}, "true or false"),
+        ({"checkpoint_every": 3, "validate_every": 4}, "must be a multiple of checkpoint_every, 3."),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, content, sentence):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(TrainingError) as error:
+        read_configuration(path)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("settings.json", "{", "settings.json is not valid JSON"),
+        ("settings.toml", "steps", "settings.toml is not valid TOML"),
+        ("settings.json", "[1]", "settings.json holds no settings by name"),
+        ("settings.json", None, "settings.json cannot be opened (No such file or directory): check the path."),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path, name, text, sentence):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(TrainingError) as error:
+        read_configuration(tmp_path / name)
+    assert sentence in str(error.value)

@@ -1,0 +1,175 @@
+"""``nnmamba train`` from a folder of cases to a package that the other commands run."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from NNMambaLib.cli import main
+from NNMambaLib.models.package import open_package
+from NNMambaLib.training import folder_training
+from NNMambaLib.volume_io import read_volume
+from training_folders import (
+    CONFIGURATION,
+    LANDMARK_NAMES,
+    write_classes_folder,
+    write_configuration,
+    write_landmarks_folder,
+    write_segmentation_folder,
+)
+
+pytest.importorskip("monai", reason="the extra train is not installed")
+pytest.importorskip("matplotlib", reason="the extra train is not installed")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A data folder for each task."""
+    folder = tmp_path_factory.mktemp("data")
+    return {
+        "segmentation": write_segmentation_folder(folder / "segmentation"),
+        "landmarks": write_landmarks_folder(folder / "landmarks"),
+        "classification": write_classes_folder(folder / "classification"),
+    }
+
+
+def train(task, data, output, *more, **changes):
+    config = write_configuration(output.with_suffix(".json"), **changes)
+    files = ["--data", str(data), "--output", str(output), "--config", str(config)]
+    return main(["train", task, *files, "--device", "cpu", "--backend", "torch", *more])
+
+
+def curves(output):
+    with (output / "curves.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_segmentation_of_the_training_runs_as_any_model(folders, tmp_path):
+    output = tmp_path / "My run"
+    assert train("segmentation", folders["segmentation"], output) == 0
+    images = folders["segmentation"] / "imagesTr"
+    inputs = [str(images / f"case0_{channel:04d}.nii.gz") for channel in range(2)]
+    labels = tmp_path / "labels.nii.gz"
+    assert main(["segment", *inputs, "--model", str(output / "model"), "--output", str(labels)]) == 0
+    assert read_volume(labels).grid.matches(read_volume(inputs[0]).grid)
+
+    manifest = open_package(output / "model").manifest
+    assert manifest.name == "my-run"
+    assert [(label.value, label.name) for label in manifest.labels] == [(1, "body"), (2, "lesion")]
+    assert [channel.name for channel in manifest.input.channels] == ["T1", "T2"]
+    assert manifest.provenance["configuration"]["steps"] == CONFIGURATION["steps"]
+    assert manifest.metrics[0].name == "dice"
+    assert [row["step"] for row in curves(output)] == ["2", "4"]
+    assert float(curves(output)[-1]["dice"]) >= 0
+    for name in ("curves.png", "validation.png"):
+        assert (output / name).read_bytes().startswith(b"\x89PNG")
+    assert not (output / "prepared").exists()
+
+
+def test_landmarks_of_the_training_run_as_any_model(folders, tmp_path):
+    output, found = tmp_path / "run", tmp_path / "found.mrk.json"
+    assert train("landmarks", folders["landmarks"], output) == 0
+    volume = str(folders["landmarks"] / "case1.nrrd")
+    assert main(["landmarks", volume, "--model", str(output / "model"), "--output", str(found)]) == 0
+    points = json.loads(found.read_text(encoding="utf-8"))["markups"][0]["controlPoints"]
+    assert [point["label"] for point in points] == list(LANDMARK_NAMES)
+    assert "radial error mm" in curves(output)[-1]
+    assert (output / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_classifier_of_the_training_runs_as_any_model(folders, tmp_path):
+    output, answer = tmp_path / "run", tmp_path / "answer.json"
+    assert train("classification", folders["classification"], output) == 0
+    volume = str(folders["classification"] / "case0.nii.gz")
+    assert main(["classify", volume, "--model", str(output / "model"), "--output", str(answer)]) == 0
+    answers = json.loads(answer.read_text(encoding="utf-8"))["predictions"]
+    assert {entry["target"]: sorted(entry["probabilities"]) for entry in answers} == {
+        "class": ["bright", "dark"],
+        "size": ["large", "small"],
+    }
+    assert "accuracy" in curves(output)[-1]
+
+
+def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path, monkeypatch, capsys):
+    data = folders["classification"]
+    assert train("classification", data, tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_training, "write_curves", lambda history, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train("classification", data, tmp_path / "parts") == 130
+    assert not (tmp_path / "parts" / "model").exists()
+    capsys.readouterr()
+    assert train("classification", data, tmp_path / "parts") == 0
+    assert "Note: carried on from step 2." in capsys.readouterr().err
+    for name in ("curves.csv", "model/weights.safetensors", "split.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+    assert train("classification", data, tmp_path / "parts") == 0
+    assert "was trained to its end before" in capsys.readouterr().err
+    assert train("classification", data, tmp_path / "parts", seed=1) == 1
+    sentence = "holds a training with seed 0, not 1: choose another folder, or start anew (--overwrite)."
+    assert sentence in capsys.readouterr().err
+    assert train("classification", data, tmp_path / "parts", "--overwrite", seed=1) == 0
+    assert json.loads((tmp_path / "parts" / "configuration.json").read_text())["seed"] == 1
+
+
+def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatch, capsys):
+    data = shutil.copytree(folders["classification"], tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_training, "write_curves", lambda history, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train("classification", data, tmp_path / "run") == 130
+    (data / "persons.csv").write_text("case,person\n" + "".join(f"case{n},{n // 2}\n" for n in range(5)))
+    assert train("classification", data, tmp_path / "run") == 1
+    assert "The data have changed since the training in" in capsys.readouterr().err
+
+
+def test_a_folder_with_other_things_is_left_alone(folders, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    for more in ([], ["--overwrite"]):
+        assert train("classification", folders["classification"], tmp_path / "run", *more) == 1
+        assert "is no empty folder and holds no training: choose another one." in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_without_validation_there_are_no_figures(folders, tmp_path, capsys):
+    changes = {"validation_fraction": 0, "augment": False, "optimizer": "sgd", "learning_rate": 1e-3}
+    assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
+    assert "there was no validation" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "validation.png").exists()
+    manifest = open_package(tmp_path / "run" / "model").manifest
+    assert (manifest.metrics, manifest.heatmap.slope, manifest.heatmap.intercept) == ((), 10, -3)
+
+
+def test_spacing_patch_and_normalisation_come_from_the_data(tmp_path):
+    data = write_segmentation_folder(tmp_path / "data", channels=("CT",))
+    assert train("segmentation", data, tmp_path / "run", spacing=None, patch=None, steps=2, batch_size=2) == 0
+    given = open_package(tmp_path / "run" / "model").manifest.input
+    # Medians of the three cases' spacings along the patient's axes.
+    assert given.spacing == pytest.approx((3.2, 3.3, 4.5), abs=0.31)
+    assert given.patch == (48, 48, 32)
+    normalisation = given.channels[0].normalisation
+    assert normalisation.kind == "ct"
+    assert 0.5 < normalisation.low < normalisation.mean < normalisation.high < 4.5
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(folders, tmp_path):
+    config = write_configuration(tmp_path / "configuration.json", steps=2, checkpoint_every=2, validate_every=2)
+    output, report = tmp_path / "run", tmp_path / "report.json"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "NNMambaLib.cli"]
+    files = ["--data", folders["segmentation"], "--output", output, "--config", config, "--json", report]
+    command = [sys.executable, *torchrun, "train", "segmentation", *files, "--device", "cpu", "--backend", "torch"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder_training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Wrote ") == 1
+    assert json.loads(report.read_text())["success"]
+    assert len(curves(output)) == 1
+    assert np.isfinite(float(curves(output)[0]["loss"]))
+    open_package(output / "model").load()

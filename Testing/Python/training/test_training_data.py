@@ -1,0 +1,220 @@
+"""Data that cannot be used stop a training before it begins, with one sentence that names the file and the remedy."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from NNMambaLib.cli import main
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.persons import read_persons, split_by_person
+from NNMambaLib.volume import Volume
+from NNMambaLib.volume_io import read_volume, write_volume
+from training_folders import (
+    LABELS,
+    write_classes_folder,
+    write_configuration,
+    write_description,
+    write_landmarks_folder,
+    write_markups,
+    write_segmentation_folder,
+)
+
+pytest.importorskip("monai", reason="the extra train is not installed")
+pytest.importorskip("matplotlib", reason="the extra train is not installed")
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return {
+        "segmentation": write_segmentation_folder(folder / "segmentation"),
+        "landmarks": write_landmarks_folder(folder / "landmarks"),
+        "classification": write_classes_folder(folder / "classification"),
+    }
+
+
+@pytest.fixture
+def refused(originals, tmp_path, capsys):
+    """Return a function: damage a copy of a task's folder, train, and return the one sentence that it ends with."""
+
+    def run(task, damage):
+        data = shutil.copytree(originals[task], tmp_path / "data")
+        damage(data)
+        config = write_configuration(tmp_path / "configuration.json")
+        output = tmp_path / "run"
+        files = ["--data", str(data), "--output", str(output), "--config", str(config)]
+        assert main(["train", task, *files, "--device", "cpu", "--backend", "torch"]) == 1
+        assert not (output / "checkpoint.pt").exists()
+        sentences = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nnmamba: ")]
+        assert len(sentences) == 1
+        assert sentences[0].endswith(".")
+        return sentences[0]
+
+    return run
+
+
+def move(path, millimetres=3.0):
+    """Move a volume, its voxels unchanged."""
+    volume = read_volume(path)
+    matrix = volume.matrix.copy()
+    matrix[:3, 3] += millimetres
+    path.unlink()
+    write_volume(Volume(volume.array, matrix), path)
+
+
+def relabel(path, value):
+    volume = read_volume(path)
+    volume.array[0, 0, 0, 0] = value
+    path.unlink()
+    write_volume(volume, path)
+
+
+def describe(**changes):
+    return lambda data: write_description(data, **changes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (
+            lambda d: relabel(d / "labelsTr/case1.nii.gz", 7),
+            "case1.nii.gz has the value 7, which dataset.json does",
+        ),
+        (lambda d: move(d / "labelsTr/case1.nii.gz"), "case1.nii.gz lies on another grid than case1_0000.nii.gz"),
+        (
+            lambda d: move(d / "imagesTr/case2_0001.nii.gz"),
+            "case2_0001.nii.gz lies on another grid than case2_0000",
+        ),
+        (lambda d: (d / "labelsTr/case0.nii.gz").unlink(), "case0.nii.gz is missing: the case case0 lacks its label"),
+        (
+            lambda d: (d / "imagesTr/case0_0001.nii.gz").unlink(),
+            "case0_0001.nii.gz is missing: the case case0 lacks",
+        ),
+        (lambda d: (d / "imagesTr/case0_0000.nii.gz").unlink(), "has no volume case0_0000.nii.gz in imagesTr"),
+        (lambda d: (d / "imagesTr/case1_0000.nii.gz").write_bytes(b""), "case1_0000.nii.gz is empty: copy or export"),
+        (lambda d: (d / "dataset.json").unlink(), "dataset.json is missing: give a raw data folder of nnU-Net v2"),
+        (lambda d: (d / "dataset.json").write_text("{"), "dataset.json is not valid JSON"),
+        (lambda d: shutil.rmtree(d / "imagesTr"), "There is no folder"),
+        (describe(channel_names=None), "lacks 'channel_names' or has it in another form"),
+        (describe(channel_names={"1": "T1"}), "has channel_names that do not count 0, 1, 2"),
+        (describe(file_ending=".nrrd"), "imagesTr holds no files that end in _0000.nrrd"),
+        (describe(labels={**LABELS, "whole": [1, 2]}), "has the label 'whole' [1, 2]: regions of several labels"),
+        (describe(labels={**LABELS, "ignore": 3}), "has the label 'ignore' 3: regions"),
+        (
+            describe(labels={"background": 0, "body": 1, "lesion": 3}),
+            "has label values that do not count 0",
+        ),
+        (describe(dataset={"case0": {}}), "lists its files by 'dataset', which is not supported"),
+    ],
+)
+def test_segmentation(refused, damage, sentence):
+    assert sentence in refused("segmentation", damage)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (
+            lambda d: (d / "case1.mrk.json").unlink(),
+            "case1.mrk.json is missing: the volume case1.nrrd lacks",
+        ),
+        (lambda d: (d / "case1.nrrd").unlink(), "case1.mrk.json has no volume of the same name"),
+        (lambda d: (d / "case1.mrk.json").write_text("{}"), "case1.mrk.json is no Slicer markups file"),
+        (
+            lambda d: write_markups(d / "case1.mrk.json", {"front": (0, 0, 0), "side": None}),
+            "case1.mrk.json and case0.mrk.json have different landmarks, such as 'top'",
+        ),
+        (
+            lambda d: write_markups(d / "case2.mrk.json", {"front": (0, 0, 900), "side": None, "top": None}),
+            "case2.mrk.json has 'front' at 0.0, 0.0, 900.0 mm (LPS), outside case2.nrrd: correct it, or leave it",
+        ),
+        (lambda d: [path.unlink() for path in d.iterdir()], "holds no files that end in .nrrd"),
+    ],
+)
+def test_landmarks(refused, damage, sentence):
+    assert sentence in refused("landmarks", damage)
+
+
+def test_two_landmarks_of_one_name(refused):
+    def damage(data):
+        path = data / "case1.mrk.json"
+        path.write_text(path.read_text().replace('"side"', '"front"'))
+
+    assert "case1.mrk.json has two points named 'front': rename or remove one" in refused("landmarks", damage)
+
+
+def table(*rows):
+    return lambda data: (data / "classes.csv").write_text("\n".join(["case,class", *rows]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (
+            table("case0,a", "case1,a", "case2,b", "case3,b", "case4,c"),
+            "classes.csv has a single case of 'c' in the column 'class': give at least two",
+        ),
+        (table(*(f"case{n},a" for n in range(5))), "classes.csv has 1 class in the column 'class'"),
+        (table("case0,a"), "classes.csv has no row for the volume case1.nii.gz"),
+        (table(*(f"case{n},a" for n in range(6))), "classes.csv names the case 'case5', which has no volume"),
+        (lambda d: (d / "classes.csv").write_text("case\n" + "\n".join(f"case{n}" for n in range(5))), "has no column"),
+        (lambda d: (d / "classes.csv").unlink(), "holds 0 tables (CSV) of classes: keep one"),
+        (lambda d: shutil.rmtree(d), "There is no folder"),
+        (
+            lambda d: (
+                write_volume(Volume(np.ones((2, 8, 8, 8), np.float32), np.eye(4)), d / "case5.nrrd")
+                or (d / "classes.csv").open("a").write("case5,dark,\n")
+            ),
+            "case5.nrrd has 2 channels and case0.nii.gz 1: give all volumes the same channels",
+        ),
+    ],
+)
+def test_classification(refused, damage, sentence):
+    assert sentence in refused("classification", damage)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("case,person\ncase0,x\ncase9,y\n", "persons.csv names the case 'case9', which is not in the folder"),
+        ("case,person\ncase0,x\n", "persons.csv has no person for the case 'case1': add a row case,person"),
+        (
+            "case,person\n" + "".join(f"case{n},x\n" for n in range(5)),
+            "Nobody of the 1 persons can be spared for validation",
+        ),
+    ],
+)
+def test_persons(refused, text, sentence):
+    assert sentence in refused("classification", lambda data: (data / "persons.csv").write_text(text))
+
+
+def cases(*persons):
+    return [Case(f"case{number}", person, (), None) for number, person in enumerate(persons)]
+
+
+def test_a_person_is_on_one_side_only():
+    everyone = cases(*"aabbbcddee")
+    split = split_by_person(everyone, fraction=0.4, seed=3)
+    person = {case.name: case.person for case in everyone}
+    sides = [{person[name] for name in side} for side in (split.training, split.validation)]
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) == 2
+    assert sorted(split.training + split.validation) == sorted(person)
+    assert split == split_by_person(everyone, fraction=0.4, seed=3)
+    assert len({split_by_person(everyone, fraction=0.4, seed=seed).validation for seed in range(9)}) > 3
+
+
+def test_training_keeps_what_a_single_person_shows():
+    needed = {"case0": ["rare"], "case1": ["common"], "case2": ["common"], "case3": ["common"]}
+    for seed in range(8):
+        split = split_by_person(cases(*"abcd"), fraction=0.75, seed=seed, needed=needed)
+        assert "case0" in split.training
+        assert len(split.validation) == 2
+
+
+def test_without_a_table_each_case_is_a_person(tmp_path):
+    assert read_persons(tmp_path, ["a", "b"]) == {"a": "a", "b": "b"}
+    (tmp_path / "persons.csv").write_text(json.dumps("case") + ",person\na,1\nb,1\n")
+    assert read_persons(tmp_path, ["a", "b"]) == {"a": "1", "b": "1"}
