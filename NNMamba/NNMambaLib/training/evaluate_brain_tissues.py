@@ -18,7 +18,7 @@ from NNMambaLib.models.package import ModelPackage, open_package
 from NNMambaLib.training.brain_labels import GENERATOR_TO_OUTPUT, GeneratorClass, OutputLabel
 from NNMambaLib.training.fetch_data import source_path
 from NNMambaLib.training.label_maps import to_generator_classes
-from NNMambaLib.training.metrics import dice
+from NNMambaLib.training.tasks.segmentation import dice
 from NNMambaLib.volume_io import read_volume
 
 PACKAGE = Path(__file__).parents[1] / "Resources" / "Models" / "brain-tissues"

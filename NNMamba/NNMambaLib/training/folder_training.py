@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from NNMambaLib.models.manifest import InputSpecification
+from NNMambaLib.models.manifest import InputSpecification, Manifest
+from NNMambaLib.models.package import write_package
 from NNMambaLib.monitor import Progress as Shown
 from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.curves import plot_curves, write_curves
 from NNMambaLib.training.data.persons import Split, split_by_person
-from NNMambaLib.training.data.prepared import PreparedCase, open_case, prepare_case
+from NNMambaLib.training.data.prepared import open_case, prepare_case
 from NNMambaLib.training.data.samples import Samples
 from NNMambaLib.training.data.survey import survey_cases
 from NNMambaLib.training.distributed import (
@@ -30,7 +31,7 @@ from NNMambaLib.training.distributed import (
     training_device,
     wait_for_all,
 )
-from NNMambaLib.training.packaging import package_training
+from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import input_specification, resolve
 from NNMambaLib.training.run_folder import RunFolder
 from NNMambaLib.training.tasks.classification import ClassificationTask
@@ -124,12 +125,22 @@ def _begin(training: _Training, overwrite: bool) -> _Plan | None:
     configuration = resolve(training.given, task.name, survey)
     specification = input_specification(configuration, task.channel_names(survey.channels), survey)
     split = split_by_person(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
+    plan = _Plan(configuration, specification, split)
+    # What the package could not hold must not be found after the training.
+    check_manifest(_manifest(training, plan, {}, []))
     run.settle(task.name, training.given, configuration, split)
     after_case = stage("Preparing the data", len(task.cases))
     for case in task.cases:
         prepare_case(case, specification, task.reference, run.prepared)
         after_case()
-    return _Plan(configuration, specification, split)
+    return plan
+
+
+def _manifest(training: _Training, plan: _Plan, figures: dict[str, float], scores: list[Any]) -> Manifest:
+    task, specification = training.task, plan.specification
+    network = task.objective(plan.configuration, len(specification.channels)).network
+    name, sections = training.run.path.resolve().name, task.sections(scores)
+    return make_manifest(name, task.name, network, specification, plan.configuration, plan.split, figures, sections)
 
 
 def _make_trainer(training: _Training, plan: _Plan, device: str, backend: str) -> Trainer:
@@ -159,19 +170,23 @@ def _train(training: _Training, plan: _Plan, trainer: Trainer) -> None:
         plot_curves(trainer.history, run.curves_picture)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return training.task.figures(_predictions(training, plan, network))
+        return training.task.figures(_validate(training, plan, network))
 
     trainer.run(partial(_samples, training, plan), run.checkpoint, report, validate, show)
 
 
-def _predictions(training: _Training, plan: _Plan, network: nn.Module) -> Sequence[tuple[PreparedCase, Any]]:
-    pairs, patch = [], plan.configuration.patch[::-1]
+def _validate(training: _Training, plan: _Plan, network: nn.Module, picture: Path | None = None) -> list[Any]:
+    """Return the scores of the validation cases, and write a picture of the first."""
+    scores, task, patch = [], training.task, plan.configuration.patch[::-1]
     after_case = _stages(training.on_progress)("Validating", len(plan.split.validation))
     for name in plan.split.validation:
         case = open_case(training.run.prepared, name)
-        pairs.append((case, training.task.predict(network, training.device, case, patch)))
+        prediction = task.predict(network, training.device, case, patch)
+        scores.append(task.score(case, prediction))
+        if picture is not None and len(scores) == 1:
+            task.picture(case, prediction, picture)
         after_case()
-    return pairs
+    return scores
 
 
 def _finish(training: _Training, plan: _Plan, trainer: Trainer) -> dict[str, float]:
@@ -184,18 +199,14 @@ def _finish(training: _Training, plan: _Plan, trainer: Trainer) -> dict[str, flo
     recalibrate_batch_norm(
         network, DataLoader(samples, batch_size=configuration.batch_size, num_workers=configuration.workers)
     )
-    pairs = _predictions(training, plan, network)
-    figures = task.figures(pairs)
+    scores = _validate(training, plan, network, run.validation_picture)
+    figures = task.figures(scores)
     write_curves(trainer.history, run.curves_table)
     plot_curves(trainer.history, run.curves_picture)
-    if pairs:
-        task.picture(*pairs[0], run.validation_picture)
-    else:
+    if not scores:
         training.notices.append("there was no validation: its figures and picture are missing")
-    package_training(
-        run.model, run.path.resolve().name, task.name, network, trainer.objective.network, plan.specification,
-        configuration, plan.split, figures, task.sections(pairs),
-    )  # fmt: skip
+    manifest = _manifest(training, plan, figures, scores)
+    write_package(run.model, manifest, network, card=model_card(manifest))
     run.remove_prepared()
     return figures
 

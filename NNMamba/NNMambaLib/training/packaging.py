@@ -4,52 +4,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from NNMambaLib import __version__
-from NNMambaLib.models.manifest import InputSpecification, Manifest, Metric
-from NNMambaLib.models.package import ModelPackage, write_package
+from NNMambaLib.models.manifest import InputSpecification, Manifest, Metric, format_manifest
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.training.configuration import Configuration, as_json
 from NNMambaLib.training.data.persons import Split
 
 
-def package_training(
-    folder: Path,
+def make_manifest(
     name: str,
     task: str,
-    network: nn.Module,
-    description: NetworkDescription,
+    network: NetworkDescription,
     specification: InputSpecification,
     configuration: Configuration,
     split: Split,
     figures: Mapping[str, float],
     sections: Mapping[str, Any],
-) -> ModelPackage:
-    """Write the package of a trained network to a folder.
+) -> Manifest:
+    """Return the manifest of a training.
 
     Args:
         name: what the model is to be called; characters that manifests do not allow are replaced.
         configuration: as it was resolved; it becomes the provenance.
         figures: of the validation, by name.
         sections: the task's own ones, see `Manifest`.
-
-    Raises:
-        OutputError: if it cannot be written.
     """
     command, data = f"nnmamba train {task}", f"{len(split.validation)} validation cases, kept out of training"
-    manifest = Manifest(
+    return Manifest(
         name=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model",
         version="0.1.0",
         title=name,
         description=f"Trained on {len(split.training)} cases with {command}.",
         task=task,
-        network=description,
+        network=network,
         input=specification,
         metrics=tuple(Metric(figure, round(value, 4), data, command) for figure, value in figures.items()),
         licence="Not stated",
@@ -64,10 +56,19 @@ def package_training(
         },
         **sections,
     )
-    return write_package(folder, manifest, network, card=_card(manifest))
 
 
-def _card(manifest: Manifest) -> str:
+def check_manifest(manifest: Manifest) -> None:
+    """Refuse a manifest that could not be written, such as one with a label without a name.
+
+    Raises:
+        ModelError: naming the section.
+    """
+    format_manifest(manifest, "0" * 64)
+
+
+def model_card(manifest: Manifest) -> str:
+    """Return a card (Markdown) that says what the manifest says of the training."""
     rows = [f"| {metric.name} | {metric.value:g} | {metric.data} |" for metric in manifest.metrics]
     table = ["", "| figure | value | measured on |", "| --- | --- | --- |", *rows] if rows else []
     lines = [f"# {manifest.title}", "", manifest.description, *table, "", manifest.intended_use]

@@ -145,6 +145,14 @@ def test_half_types_are_computed_in_float32():
     assert relative_error(computed, reference.selective_scan(**inputs, delta_softplus=True)) < 2**-8
 
 
+def test_autocast_leaves_it_in_float32():
+    inputs = scan_inputs(2, 40, 8, 4)
+    inputs["u"].requires_grad_()
+    expected = run("torch", inputs, delta_softplus=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(run("torch", inputs, delta_softplus=True), expected)
+
+
 def test_names_the_argument_whose_shape_does_not_fit():
     inputs = scan_inputs(2, 9, 5, 8)
     inputs["B"] = inputs["B"][:, :, :7]

@@ -6,7 +6,6 @@ import pytest
 from NNMambaLib.training import fetch_data
 from NNMambaLib.training.brain_labels import GeneratorClass
 from NNMambaLib.training.label_maps import divide_by_brightness, draw_label_map, read_atlas, to_generator_classes
-from NNMambaLib.training.metrics import dice
 
 
 def test_left_and_right_share_a_class_and_unknown_codes_are_refused():
@@ -61,13 +60,3 @@ def test_source_with_another_digest_is_refused(tmp_path, monkeypatch):
     (tmp_path / "volume.nii.gz").write_bytes(b"altered")
     with pytest.raises(ValueError, match="SHA-256"):
         fetch_data.source_path(tmp_path, "altered")
-
-
-def test_dice():
-    half = np.array([True, True, False, False])
-    assert dice(half, half) == 1
-    assert dice(half, ~half) == 0
-    assert dice(half, np.array([True, False, False, False])) == pytest.approx(2 / 3)
-    assert np.isnan(dice(~(half | True), ~(half | True)))
-    with pytest.raises(ValueError, match="shapes"):
-        dice(half, half[:2])

@@ -96,32 +96,50 @@ def test_a_classifier_of_the_training_runs_as_any_model(folders, tmp_path):
     assert "accuracy" in curves(output)[-1]
 
 
-def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path, monkeypatch, capsys):
+def killed_at(step):
+    """Return what to write curves with, to be killed right after the checkpoint of a step."""
+
+    def write(history, path):
+        if history[-1].step == step:
+            raise KeyboardInterrupt
+
+    return write
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path, monkeypatch, capsys, step):
     data = folders["classification"]
     assert train("classification", data, tmp_path / "whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(folder_training, "write_curves", lambda history, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(folder_training, "write_curves", killed_at(step))
         assert train("classification", data, tmp_path / "parts") == 130
     assert not (tmp_path / "parts" / "model").exists()
-    capsys.readouterr()
     assert train("classification", data, tmp_path / "parts") == 0
-    assert "Note: carried on from step 2." in capsys.readouterr().err
+    assert f"Note: carried on from step {step}." in capsys.readouterr().err
     for name in ("curves.csv", "model/weights.safetensors", "split.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
-    assert train("classification", data, tmp_path / "parts") == 0
+
+def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsys):
+    data, output = folders["classification"], tmp_path / "run"
+    assert train("classification", data, output) == 0
+    weights = (output / "model" / "weights.safetensors").read_bytes()
+    assert train("classification", data, output) == 0
     assert "was trained to its end before" in capsys.readouterr().err
-    assert train("classification", data, tmp_path / "parts", seed=1) == 1
+    assert train("classification", data, output, seed=1) == 1
     sentence = "holds a training with seed 0, not 1: choose another folder, or start anew (--overwrite)."
     assert sentence in capsys.readouterr().err
-    assert train("classification", data, tmp_path / "parts", "--overwrite", seed=1) == 0
-    assert json.loads((tmp_path / "parts" / "configuration.json").read_text())["seed"] == 1
+    assert train("landmarks", folders["landmarks"], output) == 1
+    assert 'holds a training with task "classification", not "landmarks"' in capsys.readouterr().err
+    assert (output / "model" / "weights.safetensors").read_bytes() == weights
+    assert train("classification", data, output, "--overwrite", seed=1) == 0
+    assert (output / "model" / "weights.safetensors").read_bytes() != weights
 
 
 def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatch, capsys):
     data = shutil.copytree(folders["classification"], tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(folder_training, "write_curves", lambda history, path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(folder_training, "write_curves", killed_at(2))
         assert train("classification", data, tmp_path / "run") == 130
     (data / "persons.csv").write_text("case,person\n" + "".join(f"case{n},{n // 2}\n" for n in range(5)))
     assert train("classification", data, tmp_path / "run") == 1
@@ -156,6 +174,12 @@ def test_spacing_patch_and_normalisation_come_from_the_data(tmp_path):
     normalisation = given.channels[0].normalisation
     assert normalisation.kind == "ct"
     assert 0.5 < normalisation.low < normalisation.mean < normalisation.high < 4.5
+
+
+def test_missing_libraries_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("NNMambaLib.commands.train.find_spec", lambda name: None if name == "monai" else name)
+    assert train("segmentation", tmp_path, tmp_path / "run") == 1
+    assert "Training needs monai: install nnmamba with the extra train." in capsys.readouterr().err
 
 
 @pytest.mark.slow

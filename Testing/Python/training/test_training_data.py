@@ -106,6 +106,7 @@ def describe(**changes):
             describe(labels={"background": 0, "body": 1, "lesion": 3}),
             "has label values that do not count 0",
         ),
+        (describe(labels={"background": 0, "body": 1, "": 2}), "does not follow the schema at labels.1.name"),
         (describe(dataset={"case0": {}}), "lists its files by 'dataset', which is not supported"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from NNMambaLib.training.data.draws import CLASSES, ClassificationDraw
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
-from NNMambaLib.training.tasks.task import Pairs
 from NNMambaLib.training.validation_picture import draw_classes
 from NNMambaLib.volume import Grid, Volume
 
 # A temperature fitted to fewer cases would be their own.
 _FEWEST_TO_CALIBRATE = 20
 
+Score = tuple[np.ndarray, np.ndarray]
+
 
 class ClassificationTask:
-    """See `Task`. A prediction is an array of logits, all targets one after another."""
+    """See `Task`. A prediction is the logits, target after target; its score is that with the classes."""
 
     name = "classification"
 
@@ -65,12 +67,15 @@ class ClassificationTask:
             x = torch.from_numpy(fit_to_patch(case.array, patch))[None]
             return network(x.to(device))[0].float().cpu().numpy()
 
-    def figures(self, pairs: Pairs) -> dict[str, float]:
+    def score(self, case: PreparedCase, prediction: np.ndarray) -> Score:
+        return prediction, np.array(case.reference[CLASSES])
+
+    def figures(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return accuracy and mean logarithmic loss over the targets that are known, and each target's accuracy."""
         figures, hits, losses = {}, [], []
         for number, target in enumerate(self._targets):
             right = []
-            for logits, truth in self._known(pairs, number):
+            for logits, truth in self._known(scores, number):
                 answer = predict_target(target, logits)
                 name = target.classes[truth]
                 right.append(answer.predicted == name)
@@ -80,10 +85,10 @@ class ClassificationTask:
             hits += right
         return {"accuracy": float(np.mean(hits)), "log loss": float(np.mean(losses)), **figures} if hits else {}
 
-    def sections(self, pairs: Pairs) -> dict[str, Any]:
+    def sections(self, scores: Sequence[Score]) -> dict[str, Any]:
         targets = []
         for number, target in enumerate(self._targets):
-            known = self._known(pairs, number)
+            known = self._known(scores, number)
             temperature = 1.0
             if len(known) >= _FEWEST_TO_CALIBRATE:
                 logits, truths = (np.array(column) for column in zip(*known, strict=True))
@@ -101,9 +106,8 @@ class ClassificationTask:
             lines.append(f"{target.name}: reference {known}, prediction {answer.predicted} ({p:.2f})")
         draw_classes(case, lines, path)
 
-    def _known(self, pairs: Pairs, number: int) -> list[tuple[np.ndarray, int]]:
+    def _known(self, scores: Sequence[Score], number: int) -> list[tuple[np.ndarray, int]]:
         """Return logits and class of a target, for the cases where it is known."""
         first = sum(target.logits for target in self._targets[:number])
         part = slice(first, first + self._targets[number].logits)
-        truths = [(prediction[part], int(case.reference[CLASSES][number])) for case, prediction in pairs]
-        return [(logits, truth) for logits, truth in truths if truth != UNKNOWN]
+        return [(logits[part], int(truth[number])) for logits, truth in scores if truth[number] != UNKNOWN]

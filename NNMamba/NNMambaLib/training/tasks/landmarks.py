@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
-from NNMambaLib.training.tasks.task import Pairs
 from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volume import Grid, Volume
 
@@ -45,8 +45,11 @@ class Peaks:
     heights: tuple[float, ...]
 
 
+Score = tuple[Peaks, list[Position]]
+
+
 class LandmarksTask:
-    """See `Task`. A prediction is `Peaks`."""
+    """See `Task`. A prediction is `Peaks`; its score is that with the positions of the reference."""
 
     name = "landmarks"
 
@@ -103,11 +106,14 @@ class LandmarksTask:
         found = [decode(heatmap, case.grid, LandmarkDefinition("", ""), _ANYWHERE) for heatmap in heatmaps]
         return Peaks(tuple(landmark.position for landmark in found), tuple(float(h.max()) for h in heatmaps))
 
-    def figures(self, pairs: Pairs) -> dict[str, float]:
+    def score(self, case: PreparedCase, prediction: Peaks) -> Score:
+        return prediction, self._positions(case)
+
+    def figures(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return the mean radial error in mm, and the part of the landmarks that were found within 4 mm."""
         accuracies = compare_landmarks(
-            [dict(zip(self._names, peaks.positions, strict=True)) for _, peaks in pairs],
-            [dict(zip(self._names, self._positions(case), strict=True)) for case, _ in pairs],
+            [dict(zip(self._names, peaks.positions, strict=True)) for peaks, _ in scores],
+            [dict(zip(self._names, positions, strict=True)) for _, positions in scores],
         ).values()
         errors = [error for accuracy in accuracies for error in accuracy.errors]
         present = len(errors) + sum(accuracy.missed for accuracy in accuracies)
@@ -116,9 +122,9 @@ class LandmarksTask:
             figures[f"within {_RADIUS_MM:g} mm"] = sum(error <= _RADIUS_MM for error in errors) / present
         return figures
 
-    def sections(self, pairs: Pairs) -> dict[str, Any]:
-        heights = [height for _, peaks in pairs for height in peaks.heights]
-        present = [position is not None for case, _ in pairs for position in self._positions(case)]
+    def sections(self, scores: Sequence[Score]) -> dict[str, Any]:
+        heights = [height for peaks, _ in scores for height in peaks.heights]
+        present = [position is not None for _, positions in scores for position in positions]
         return {
             "landmarks": tuple(LandmarkDefinition(name, name) for name in self._names),
             "heatmap": fit_heatmap_decoding(heights, present),

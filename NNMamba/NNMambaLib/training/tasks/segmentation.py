@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
-from NNMambaLib.training.tasks.task import Pairs
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volume import Grid, Volume
 from NNMambaLib.volume_io import read_volume
@@ -33,7 +33,7 @@ _PLACES = 1000
 
 
 class SegmentationTask:
-    """See `Task`. A prediction is a label volume on the model's grid, (z, y, x)."""
+    """See `Task`. A prediction is a label volume on the model's grid, (z, y, x); its score is each label's Dice."""
 
     name = "segmentation"
 
@@ -88,23 +88,19 @@ class SegmentationTask:
         self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
     ) -> np.ndarray:
         predict = tile_predictor(network, device, lambda y: torch.softmax(y, dim=1), ())
-        labels = np.empty(case.grid.shape, np.uint16)
+        labels = np.empty(case.grid.shape, case.reference[LABELS].dtype)
         tiling = Tiling.plan(case.grid.shape, patch)
         for rows in sliding_window(predict, case.array, tiling, len(self._labels) + 1):
             labels[rows.place[1:]] = rows.values.argmax(0).numpy()
         return labels
 
-    def figures(self, pairs: Pairs) -> dict[str, float]:
+    def score(self, case: PreparedCase, prediction: np.ndarray) -> list[float]:
+        reference = np.asarray(case.reference[LABELS])
+        return [dice(prediction == value, reference == value) for value in range(1, len(self._labels) + 1)]
+
+    def figures(self, scores: Sequence[list[float]]) -> dict[str, float]:
         """Return the mean Dice over labels and cases, and of each label over the cases where one of both has it."""
-        values = np.array(
-            [
-                [
-                    dice(prediction == value, case.reference[LABELS] == value)
-                    for value in range(1, len(self._labels) + 1)
-                ]
-                for case, prediction in pairs
-            ]
-        )
+        values = np.array(scores, float).reshape(-1, len(self._labels))
         known = ~np.isnan(values)
         figures = {"dice": float(values[known].mean())} if known.any() else {}
         for column, name in enumerate(self._labels):
@@ -112,7 +108,7 @@ class SegmentationTask:
                 figures[f"dice {name}"] = float(values[known[:, column], column].mean())
         return figures
 
-    def sections(self, pairs: Pairs) -> dict[str, Any]:
+    def sections(self, scores: Sequence[list[float]]) -> dict[str, Any]:
         count = len(self._labels) + 1
         labels = (Label(value, name, label_color(value, count)) for value, name in enumerate(self._labels, start=1))
         return {"labels": tuple(labels)}

@@ -17,8 +17,6 @@ from NNMambaLib.training.data.samples import Draw
 from NNMambaLib.training.objectives.objective import Objective
 from NNMambaLib.volume import Grid, Volume
 
-Pairs = Sequence[tuple[PreparedCase, Any]]
-
 
 class Task(Protocol):
     """A task with the cases of one folder.
@@ -51,11 +49,14 @@ class Task(Protocol):
     def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]) -> Any:
         """Return what the network finds in a case, tile by tile of `patch` (z, y, x), in a form of the task's own."""
 
-    def figures(self, pairs: Pairs) -> dict[str, float]:
+    def score(self, case: PreparedCase, prediction: Any) -> Any:
+        """Return what `figures` and `sections` need of a prediction: little, since all cases' are kept."""
+
+    def figures(self, scores: Sequence[Any]) -> dict[str, float]:
         """Return how good predictions are, by name, the most telling first; without those that do not exist."""
 
-    def sections(self, pairs: Pairs) -> dict[str, Any]:
-        """Return the task's sections of the manifest, calibrated on the predictions."""
+    def sections(self, scores: Sequence[Any]) -> dict[str, Any]:
+        """Return the task's sections of the manifest, calibrated on the validation's scores."""
 
     def picture(self, case: PreparedCase, prediction: Any, path: Path) -> None:
         """Write a PNG of a case with its reference and the prediction."""
