@@ -78,6 +78,23 @@ def test_other_settings_train_and_resume_too(change, tmp_path):
     assert train(resumed, tmp_path / "parts.pt").history == whole.history
 
 
+def test_gradients_in_half_precision_are_those_of_the_data():
+    """torch's own, of maps with two planes, come and go with what was in memory before."""
+    network = make_trainer(precision="bfloat16").network
+    volume, labels = (part[None].repeat_interleave(2, 0) for part in Cubes(0, 1, size=32)[0])
+    found = []
+    for _ in range(4):
+        dirt = [torch.full((size,), float("nan")) for size in (64, 512, 4096, 16384, 65536)]
+        del dirt
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = network(volume)
+        OBJECTIVES["segmentation"].loss([output.float() for output in outputs], labels).backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert all(torch.equal(gradient, found[0]) for gradient in found)
+    assert found[0].isfinite().all()
+
+
 def test_the_learning_rate_warms_up_and_falls_to_zero():
     settings = TrainingSettings(steps=100, warm_up_steps=10, learning_rate=1.0)
     for schedule in ("cosine", "poly"):
