@@ -12,8 +12,8 @@ class Conv3d(nn.Conv3d):
     By itself torch takes a slow kernel for a batch of one with few voxels times channels, as deep stages and thin
     networks have them: up to 80 times slower.
 
-    Where a gradient is wanted, maps of one or two planes stay in float32 under a CPU's autocast: there oneDNN's gradient
-    of the weights in bfloat16 reads memory that nobody has written (seen with torch 2.13).
+    Where a gradient is wanted, maps of one or two planes stay in float32 under a CPU's autocast: there oneDNN's
+    gradient of the weights in bfloat16 reads memory that nobody has written (seen with torch 2.13).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
