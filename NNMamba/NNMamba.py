@@ -46,6 +46,6 @@ class NNMambaTest(ScriptedLoadableModuleTest):
         from NNMambaLib.models.catalogue import find_package
 
         names = NNMambaLogic().installedModels()
-        self.assertIn("brain-tissues", names)
+        self.assertIn("brain-structures", names)
         for name in names:
             find_package(name).load()

@@ -25,7 +25,7 @@ class NNMambaSegment(ScriptedLoadableModule):
 class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):
     """Segments volume nodes."""
 
-    def process(self, volumeNodes, model="brain-tissues", name=None, device="auto", mirror=False, step=0.5):
+    def process(self, volumeNodes, model="brain-structures", name=None, device="auto", mirror=False, step=0.5):
         """Segment a volume and return a new segmentation node.
 
         Args:
@@ -62,5 +62,5 @@ class NNMambaSegmentTest(ScriptedLoadableModuleTest):
 
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
         segmentation = NNMambaSegmentLogic().process(volumeNode).GetSegmentation()
-        labels = find_package("brain-tissues").manifest.labels
+        labels = find_package("brain-structures").manifest.labels
         self.assertEqual(segmentation.GetNumberOfSegments(), len(labels))

@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -107,7 +108,8 @@ def write_package(
     """Write a package to a folder, which is made if need be; an existing package there is replaced.
 
     Args:
-        half: store floating-point weights in half precision; they are computed with in float32 all the same.
+        half: store floating-point weights in half precision, but for those that it cannot hold (statistics of
+            BatchNorm may be as large as they like); they are computed with in float32 all the same.
         card: the model card (Markdown).
 
     Raises:
@@ -115,7 +117,7 @@ def write_package(
         OutputError: if the folder cannot be written.
     """
     state = {
-        key: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous().clone()
+        key: (_halved(value) if half else value).detach().cpu().contiguous().clone()
         for key, value in drop_shared_copies(network.state_dict()).items()
     }
     expected = drop_shared_copies(build(manifest.network).state_dict())
@@ -133,6 +135,11 @@ def write_package(
         with atomic_file(folder / name) as temporary:
             temporary.write_bytes(data)
     return ModelPackage(folder, manifest, sha256)
+
+
+def _halved(value: torch.Tensor) -> torch.Tensor:
+    fits = value.is_floating_point() and bool(torch.isfinite(value.half()).all())
+    return value.half() if fits else value
 
 
 def _names(path: Path) -> set[str]:

@@ -1,8 +1,7 @@
-"""Label sets of the `brain-tissues` recipe.
+"""SAMSEG's structures, and the classes that the generator renders.
 
-Three vocabularies meet here. SAMSEG's 44 structures (FreeSurfer codes) describe the label maps we start from. The
-generator classes merge left with right and hold what may differ in intensity. The output labels are what the
-network predicts.
+SAMSEG's 44 structures (FreeSurfer codes) describe the label maps we start from. The generator classes merge left with
+right and hold what may differ in intensity.
 """
 
 from enum import IntEnum
@@ -34,18 +33,6 @@ class GeneratorClass(IntEnum):
     OPTIC_CHIASM = 20
     VESSEL = 21
     WHITE_MATTER_HYPOINTENSITY = 22
-
-
-class OutputLabel(IntEnum):
-    """Labels of the `brain-tissues` model."""
-
-    BACKGROUND = 0
-    CORTICAL_GRAY_MATTER = 1
-    WHITE_MATTER = 2
-    CSF = 3
-    DEEP_GRAY_MATTER = 4
-    CEREBELLUM = 5
-    BRAINSTEM = 6
 
 
 # FreeSurfer codes of SAMSEG's atlas, left and right together.
@@ -98,31 +85,3 @@ SAMSEG_TO_GENERATOR: dict[int, GeneratorClass] = {
 
 # FreeSurfer codes of paired structures on the patient's left.
 SAMSEG_LEFT = (2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 17, 18, 26, 28, 30, 31)
-
-GENERATOR_TO_OUTPUT: dict[GeneratorClass, OutputLabel] = {
-    GeneratorClass.AIR: OutputLabel.BACKGROUND,
-    GeneratorClass.SKULL: OutputLabel.BACKGROUND,
-    GeneratorClass.SOFT_TISSUE: OutputLabel.BACKGROUND,
-    GeneratorClass.EYE_FLUID: OutputLabel.BACKGROUND,
-    GeneratorClass.CSF: OutputLabel.CSF,
-    GeneratorClass.CEREBRAL_CORTEX: OutputLabel.CORTICAL_GRAY_MATTER,
-    GeneratorClass.CEREBRAL_WHITE_MATTER: OutputLabel.WHITE_MATTER,
-    GeneratorClass.VENTRICLE: OutputLabel.CSF,
-    GeneratorClass.CHOROID_PLEXUS: OutputLabel.CSF,
-    GeneratorClass.THALAMUS: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.CAUDATE: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.PUTAMEN: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.PALLIDUM: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.HIPPOCAMPUS: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.AMYGDALA: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.ACCUMBENS: OutputLabel.DEEP_GRAY_MATTER,
-    # FreeSurfer counts the ventral diencephalon among the subcortical structures; so do we.
-    GeneratorClass.VENTRAL_DIENCEPHALON: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.CEREBELLAR_CORTEX: OutputLabel.CEREBELLUM,
-    GeneratorClass.CEREBELLAR_WHITE_MATTER: OutputLabel.CEREBELLUM,
-    GeneratorClass.BRAINSTEM: OutputLabel.BRAINSTEM,
-    GeneratorClass.OPTIC_CHIASM: OutputLabel.WHITE_MATTER,
-    # SAMSEG's "vessel" marks the perivascular spaces below the putamen.
-    GeneratorClass.VESSEL: OutputLabel.DEEP_GRAY_MATTER,
-    GeneratorClass.WHITE_MATTER_HYPOINTENSITY: OutputLabel.WHITE_MATTER,
-}

@@ -58,5 +58,5 @@ class HeadModel:
                 classes=content["classes"],
                 textures=content["textures"],
                 intensities=channels,
-                left=content["left"] if "left" in content else None,
+                left=content.get("left"),
             )

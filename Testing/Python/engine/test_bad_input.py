@@ -441,7 +441,7 @@ def test_exit_code_reaches_the_shell(tmp_path):
         "segment",
         "nowhere.nrrd",
         "--model",
-        "brain-tissues",
+        "brain-structures",
         "--output",
         "o.nrrd",
     ]
