@@ -129,9 +129,9 @@ def main(arguments: list[str] | None = None) -> None:
         carried = affine_centroids(volume, options.heads, options.sources)
         _write_pair(options.output / "affine", person.name, result, carried, truth)
         print(f"{person.name}: {_count(result)}", flush=True)
-    for name in WRONG:
-        print(f"{name}: {_count(engine.detect_landmarks(read_volume(source_path(options.sources, name)), options.package))}")
-    print(f"noise: {_count(engine.detect_landmarks(noise(), options.package))}")
+    wrong = {name: read_volume(source_path(options.sources, name)) for name in WRONG} | {"noise": noise()}
+    for name, volume in wrong.items():
+        print(f"{name}: {_count(engine.detect_landmarks(volume, options.package))}", flush=True)
 
 
 def _points(result: LandmarksResult) -> list[np.ndarray | None]:

@@ -7,7 +7,7 @@
     structures/{prediction,reference}  all labels, reference: SAMSEG
     tissue/{prediction,reference}      brain tissue as one label, without fluid, reference: SAMSEG
     brain/{prediction,reference}       all labels of the brain and its fluid as one, reference: the shipped masks
-    VARIANT/{prediction,reference}     all labels, the volumes resampled or rendered anew, reference: SAMSEG
+    VARIANT/{prediction,reference}     as `structures`, the volumes resampled or rendered anew: of each `--variant`
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
-    parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), help="all, where none is named")
+    parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), default=[])
     options = parser.parse_args(arguments)
 
     engine = Engine(device="cpu")
-    chosen = {name: VARIANTS[name] for name in options.variant or VARIANTS}
+    chosen = {name: VARIANTS[name] for name in options.variant}
     for head in HELD_OUT:
         _evaluate_head(head, engine, options, chosen)
 

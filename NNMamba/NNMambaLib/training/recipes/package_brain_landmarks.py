@@ -8,7 +8,6 @@ JSON list of figures for the manifest. The card beside it is written by hand and
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
