@@ -1,6 +1,6 @@
 """Draw twelve samples of the generator with their labels.
 
-    python -m NNMambaLib.training.recipes.picture_samples --heads DIR --output FILE.png
+python -m NNMambaLib.training.recipes.picture_samples --heads DIR --output FILE.png
 """
 
 from __future__ import annotations
