@@ -11,8 +11,10 @@ _BLOCKS = (4, 8, 16)
 
 
 def noise(shape: tuple[int, int, int], rng: np.random.Generator) -> torch.Tensor:
-    """Noise, from white to as smooth as three control points an axis."""
-    coarse = [round(np.exp(rng.uniform(np.log(3), np.log(size)))) for size in shape]
+    """White noise, noise of one smoothness, or of another along each axis: as smooth as three control points."""
+    counts = np.exp(rng.uniform(np.log(3), np.log(shape)))
+    kind = int(rng.integers(3))
+    coarse = [shape, (round(counts[0]),) * 3, [round(count) for count in counts]][kind]
     control = torch.as_tensor(rng.standard_normal((1, 1, *coarse), dtype=np.float32))
     return F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[0, 0]
 

@@ -24,6 +24,7 @@ NORMALISATION_PERCENTILES = (0.5, 99.5)
 # What a target may be that is no class: nothing is asked of the network, or that it be undecided.
 UNKNOWN = -1
 UNDECIDED = -2
+_T1_LIKE_JITTER = 0.08
 _ACQUIRED = {"T1w": Contrast.T1, "T2w": Contrast.T2}
 
 
@@ -49,6 +50,8 @@ class ScanCheckSettings:
     """What the generator may draw. Probabilities are per sample; lengths in mm; `size` is in voxels along every axis.
 
     field_of_view, tight_field: of an axis that is cut short, for heads and for shrunken ones.
+    contrast_probabilities: of a sequence's contrasts, in the order of `Contrast`; T1 is the rarest since most acquired
+        volumes show it.
     random_contrast_probability: of a contrast that no sequence has, which teaches directions alone.
     shrunken: size of the heads that count as outliers, relative to the head model's.
     """
@@ -60,7 +63,8 @@ class ScanCheckSettings:
             rotation=15.0, scale=(0.82, 1.12), stretch=0.06, translation=(20.0, 12.0, 12.0), elastic=3.0
         )
     )
-    acquired_probability: float = 0.5
+    acquired_probability: float = 0.35
+    contrast_probabilities: tuple[float, float, float, float] = (0.15, 0.26, 0.27, 0.32)
     random_contrast_probability: float = 0.1
     outlier_probability: float = 0.2
     spread: tuple[float, float] = (0.0, 0.04)
@@ -206,9 +210,9 @@ def _native_intensity(
         return head.intensities[name], int(_ACQUIRED[name])
     if rng.random() < settings.random_contrast_probability:
         return head.render(random_means(rng)), UNKNOWN
-    contrast = Contrast(int(rng.integers(len(Contrast))))
+    contrast = Contrast(int(rng.choice(len(Contrast), p=settings.contrast_probabilities)))
     if contrast is Contrast.T1 and rng.random() < 0.5:
-        return head.render(t1_like_means(0.04, rng)), int(contrast)
+        return head.render(t1_like_means(_T1_LIKE_JITTER, rng)), int(contrast)
     return head.render(sequence_means(contrast, rng)), int(contrast)
 
 
@@ -219,7 +223,7 @@ def _outlier(
     limits, short = settings.field_of_view, settings.short_field_probability
     kind = int(rng.integers(5))
     if kind == 0:
-        volume = outliers.noise(shape, rng)
+        volume, short = outliers.noise(shape, rng), 0.5
     elif kind == 1:
         volume = outliers.bodies(shape, settings.spacing, rng)
     elif kind == 2:

@@ -20,7 +20,7 @@ from NNMambaLib.training.soft_head import SoftHead
 
 NETWORK = NetworkDescription("CLS", in_channels=1, out_channels=sum(CLASSES), base_width=16)
 SETTINGS = TrainingSettings(
-    steps=3000,
+    steps=3500,
     batch_size=16,
     learning_rate=2e-3,
     warm_up_steps=100,
