@@ -189,7 +189,9 @@ def test_two_processes_train_together(folders, tmp_path):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "NNMambaLib.cli"]
     files = ["--data", folders["segmentation"], "--output", output, "--config", config, "--json", report]
     command = [sys.executable, *torchrun, "train", "segmentation", *files, "--device", "cpu", "--backend", "torch"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(folder_training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    # Not all of this process's environment: Slicer's and torch's libraries have set variables for themselves in it.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    environment |= {"PYTHONPATH": str(Path(folder_training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     result = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Wrote ") == 1
