@@ -6,17 +6,14 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
-from torch import nn
+from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
-from NNMambaLib.networks.variants import build, drop_shared_copies, expand_shared_layers
 from NNMambaLib.output import atomic_file, make_folder
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MANIFEST_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -60,23 +57,10 @@ class ModelPackage:
                 f"The weights of {self.path} were altered or damaged (SHA-256 {digest[:12]}..., the manifest says "
                 f"{self.sha256[:12]}...): install the package again."
             )
-        try:
-            state = load_safetensors(content)
-        except SafetensorError as error:
-            raise ModelError(
-                f"The weights of {self.path} cannot be read ({error}): install the package again."
-            ) from error
-        network = build(self.manifest.network)
-        state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-        try:
-            network.load_state_dict(expand_shared_layers(state))
-        except RuntimeError as error:
-            complaint = " ".join(str(error).split()[:40])
-            raise ModelError(
-                f"The weights of {self.path} do not fit its network {self.manifest.network.variant} ({complaint} ...): "
-                "install the package again."
-            ) from error
-        return network.eval()
+        # Not above: panels list packages before torch is there, and without its seconds of import.
+        from NNMambaLib.models.weights import network_from_bytes
+
+        return network_from_bytes(content, self.manifest.network, str(self.path))
 
     def card(self) -> str | None:
         """Return the model card (Markdown), or None where the package has none."""
@@ -116,16 +100,9 @@ def write_package(
         ModelError: if the manifest is wrong or the network does not fit it.
         OutputError: if the folder cannot be written.
     """
-    state = {
-        key: (_halved(value) if half else value).detach().cpu().contiguous().clone()
-        for key, value in drop_shared_copies(network.state_dict()).items()
-    }
-    expected = drop_shared_copies(build(manifest.network).state_dict())
-    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
-        raise ModelError(
-            f"The network is not the {manifest.network.variant} that the manifest of {manifest.name} states."
-        )
-    content = save_safetensors(state)
+    from NNMambaLib.models.weights import network_to_bytes
+
+    content = network_to_bytes(network, manifest.network, manifest.name, half)
     sha256 = hashlib.sha256(content).hexdigest()
     files = {WEIGHTS_FILE: content, MANIFEST_FILE: format_manifest(manifest, sha256).encode()}
     if card is not None:
@@ -135,11 +112,6 @@ def write_package(
         with atomic_file(folder / name) as temporary:
             temporary.write_bytes(data)
     return ModelPackage(folder, manifest, sha256)
-
-
-def _halved(value: torch.Tensor) -> torch.Tensor:
-    fits = value.is_floating_point() and bool(torch.isfinite(value.half()).all())
-    return value.half() if fits else value
 
 
 def _names(path: Path) -> set[str]:

