@@ -29,5 +29,9 @@ class BackendError(NNMambaError):
     """A device or a selective-scan backend was asked for that cannot be used here."""
 
 
+class WorkerError(NNMambaError):
+    """The engine's process ended before its job did, or met an error that it did not expect."""
+
+
 class Cancelled(NNMambaError):
     """The caller cancelled the job."""

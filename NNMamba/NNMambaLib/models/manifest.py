@@ -191,7 +191,7 @@ def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str
             **content,
             "network": NetworkDescription(**content["network"]),
             "input": _input(content["input"]),
-            "labels": tuple(_label(entry) for entry in content.get("labels", ())),
+            "labels": tuple(label_from_dict(entry) for entry in content.get("labels", ())),
             "landmarks": tuple(LandmarkDefinition(**entry) for entry in content.get("landmarks", ())),
             "heatmap": HeatmapDecoding(**content["heatmap"]) if "heatmap" in content else None,
             "targets": tuple(
@@ -295,7 +295,8 @@ def _schema() -> dict:
     return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 
 
-def _label(entry: dict) -> Label:
+def label_from_dict(entry: dict) -> Label:
+    """Return the label of an entry of ``model.json``."""
     terminology = entry.get("terminology")
     if terminology is not None:
         terminology = Terminology(**{key: Code(**code) for key, code in terminology.items()})

@@ -1,0 +1,363 @@
+"""The caller's side of the worker: hands over jobs one at a time, and survives the worker's death."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from NNMambaLib import errors
+from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
+from NNMambaLib.monitor import Progress
+from NNMambaLib.results import SegmentationResult
+from NNMambaLib.volume import Volume
+from NNMambaLib.worker import voxels
+from NNMambaLib.worker.messages import Result, from_line, result_from_message, to_line
+from NNMambaLib.worker.process import LOG_FILE
+
+IDLE_SECONDS = 600.0
+_LIBRARY = Path(__file__).parents[2]
+# Free space to leave on the temporary folder's disk.
+_SPARE_BYTES = 64 * 2**20
+
+
+class Transport(Protocol):
+    """A process and its pipes. `on_line` and `on_exit` are called in the thread that owns the client."""
+
+    def start(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        on_line: Callable[[bytes], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        """Start the process; `on_exit` gets its exit code, negative for a signal, where the system tells."""
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input without waiting for it to read."""
+
+    def kill(self) -> None:
+        """End it at once; `on_exit` follows."""
+
+    def close(self, seconds: float) -> None:
+        """Wait so long for the process to end, then end it; neither callback is called any more."""
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call a function from the event loop."""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs."""
+
+
+class JobState(Enum):
+    WAITING = "waiting"
+    SENDING = "sending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What to run.
+
+    Attributes:
+        task: ``segmentation``, ``landmarks`` or ``classification``.
+        model: a name from the catalogue, or the path of a package.
+        volumes: one with all channels, or one for each; their arrays must not change until the job runs.
+        options: of the engine's method for the task.
+        device, backend, memory_limit: see `Engine`.
+    """
+
+    task: str
+    model: str
+    volumes: Sequence[Volume]
+    options: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    backend: str = "auto"
+    memory_limit: int | None = None
+
+
+class WorkerJob:
+    """A job that was submitted.
+
+    Attributes:
+        state: see `JobState`.
+        progress: the last that was heard, or None.
+        error: why it failed, with a sentence for the user; `Cancelled` where it was cancelled.
+    """
+
+    def __init__(self, client: WorkerClient, number: str, request: JobRequest, on_progress, on_finished, on_failed):
+        self._client = client
+        self.number = number
+        self.request = request
+        self.on_progress: Callable[[Progress], None] = on_progress or (lambda progress: None)
+        self.on_finished: Callable[[Result], None] = on_finished or (lambda result: None)
+        self.on_failed: Callable[[NNMambaError], None] = on_failed or (lambda error: None)
+        self.state = JobState.WAITING
+        self.progress: Progress | None = None
+        self.error: NNMambaError | None = None
+        self.cancels = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+
+    def cancel(self) -> None:
+        """End the job at its next tile; asked for a second time, end the worker's process at once."""
+        self._client.cancel(self)
+
+
+class WorkerClient:
+    """Runs jobs in a worker, which is started for the first of them and again after it died or was idle for long.
+
+    Every method and callback belongs to one thread: that of `transport`.
+
+    Args:
+        idle_seconds: without a job, after which the worker ends and frees its memory.
+        python: the interpreter to run the worker.
+        temporary_folder: where the private folder is made; None takes the system's.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        idle_seconds: float = IDLE_SECONDS,
+        python: str = sys.executable,
+        temporary_folder: str | Path | None = None,
+    ):
+        self._transport = transport
+        self.idle_seconds = idle_seconds
+        self._python = python
+        self._temporary_folder = temporary_folder
+        self._folder: Path | None = None
+        self._numbers = itertools.count(1)
+        self._waiting: deque[WorkerJob] = deque()
+        self._active: WorkerJob | None = None
+        self._sending: Iterator[None] | None = None
+        self._gone = False
+        atexit.register(self.close)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker's process; None while there is none."""
+        return self._transport.pid
+
+    @property
+    def jobs(self) -> tuple[WorkerJob, ...]:
+        """The jobs that have not ended, the active one first."""
+        return (*((self._active,) if self._active else ()), *self._waiting)
+
+    def submit(
+        self,
+        request: JobRequest,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_finished: Callable[[Result], None] | None = None,
+        on_failed: Callable[[NNMambaError], None] | None = None,
+    ) -> WorkerJob:
+        """Have a job run after those before it; either `on_finished` or `on_failed` will be called, later.
+
+        The voxels of a result are files that are removed once `on_finished` has returned: see `voxels.in_memory`.
+        """
+        job = WorkerJob(self, str(next(self._numbers)), request, on_progress, on_finished, on_failed)
+        self._waiting.append(job)
+        self._transport.call_soon(self._next)
+        return job
+
+    def cancel(self, job: WorkerJob) -> None:
+        """See `WorkerJob.cancel`."""
+        if job.ended:
+            return
+        job.cancels += 1
+        if job.state is not JobState.RUNNING:
+            self._end(job, error=_cancelled())
+        elif job.cancels == 1:
+            self._transport.write(to_line({"do": "cancel", "job": job.number}))
+        else:
+            self._transport.kill()
+
+    def stop(self) -> None:
+        """End the worker's process at once; a job that it runs ends as cancelled."""
+        if self._active is not None:
+            self._active.cancels += 1
+        # A job that is submitted before the process is gone waits for the next one.
+        self._gone = True
+        if self.pid is not None:
+            self._transport.kill()
+
+    def close(self) -> None:
+        """End the worker and remove every file; for the end of the caller's process. Callbacks are not called."""
+        atexit.unregister(self.close)
+        self._waiting.clear()
+        busy, self._active, self._sending = self._active, None, None
+        if self.pid is not None:
+            if busy is None:
+                self._transport.write(to_line({"do": "stop"}))
+            self._transport.close(0.0 if busy else 2.0)
+        self._remove_folder()
+
+    def _next(self) -> None:
+        if self._active is not None or not self._waiting:
+            return
+        job = self._active = self._waiting.popleft()
+        job.state = JobState.SENDING
+        try:
+            self._start()
+            self._sending = self._send(job)
+        except OSError as error:
+            self._end(job, error=WorkerError(f"The engine's process cannot be started ({error}): check the set-up."))
+            return
+        self._transport.call_soon(lambda: self._send_piece(job))
+
+    def _start(self) -> None:
+        if self.pid is not None:
+            return
+        self._remove_folder()
+        self._folder = Path(tempfile.mkdtemp(prefix="nnmamba-", dir=self._temporary_folder))
+        self._gone = False
+        paths = [str(_LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [self._python, "-m", "NNMambaLib.worker", "--folder", str(self._folder)]
+        self._transport.start([*command, "--idle", str(self.idle_seconds)], environment, self._on_line, self._on_exit)
+
+    def _send_piece(self, job: WorkerJob) -> None:
+        if self._active is not job or job.state is not JobState.SENDING or self._sending is None:
+            return
+        try:
+            next(self._sending)
+        except StopIteration:
+            self._sending = None
+            return
+        except NNMambaError as error:
+            self._end(job, error=error)
+            return
+        self._transport.call_soon(lambda: self._send_piece(job))
+
+    def _send(self, job: WorkerJob) -> Iterator[None]:
+        """Write the job's volumes piece by piece, then tell the worker; gives control back in between."""
+        folder, request = self._job_folder(job), job.request
+        needed = sum(volume.array.nbytes for volume in request.volumes) + _SPARE_BYTES
+        try:
+            folder.mkdir()
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise voxels.write_error(error, folder / "volume") from error
+        if free < needed:
+            raise errors.OutputError(
+                f"The disk of the temporary folder {self._folder.parent} has {free / 2**20:.0f} MB free and the volume "
+                f"needs {needed / 2**20:.0f}: free some space there, or set TMPDIR to a folder on another disk."
+            )
+        messages = []
+        for number, volume in enumerate(request.volumes):
+            path = folder / f"input-{number}.raw"
+            for _ in voxels.write_in_pieces(volume, path):
+                yield
+            messages.append(voxels.volume_message(volume, path))
+        command = {
+            "do": "run",
+            "job": job.number,
+            "task": request.task,
+            "model": request.model,
+            "options": request.options,
+            "device": request.device,
+            "backend": request.backend,
+            "memory_limit": request.memory_limit,
+            "volumes": messages,
+            "folder": str(folder),
+        }
+        job.state = JobState.RUNNING
+        self._transport.write(to_line(command))
+
+    def _on_line(self, line: bytes) -> None:
+        message = from_line(line)
+        if message["event"] == "idle":
+            self._gone = True
+        job = self._active
+        if job is None or message.get("job") != job.number:
+            return
+        if message["event"] == "progress":
+            job.progress = Progress(message["stage"], message["done"], message["total"], message["seconds_left"])
+            job.on_progress(job.progress)
+        elif message["event"] == "finished":
+            self._end(job, result=result_from_message(message["result"]))
+        elif message["event"] == "failed":
+            self._end(job, error=getattr(errors, message["kind"])(message["message"]))
+
+    def _on_exit(self, code: int) -> None:
+        job = self._active
+        log = self._log()
+        if job is not None and self._gone and not job.cancels:
+            # It was ending already when the job came.
+            self._active, self._sending, job.state = None, None, JobState.WAITING
+            self._waiting.appendleft(job)
+            self._transport.call_soon(self._next)
+        elif job is not None:
+            self._end(job, error=_cancelled() if job.cancels else _died(code, log))
+        if self._active is None:
+            self._remove_folder()
+
+    def _end(self, job: WorkerJob, result: Result | None = None, error: NNMambaError | None = None) -> None:
+        job.error = error
+        job.state = JobState.FINISHED
+        if error is not None:
+            job.state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+        if self._active is job:
+            self._active, self._sending = None, None
+        elif job in self._waiting:
+            self._waiting.remove(job)
+        try:
+            if error is None:
+                job.on_finished(result)
+            else:
+                job.on_failed(error)
+        finally:
+            if self._folder is not None:
+                shutil.rmtree(self._job_folder(job), ignore_errors=True)
+            self._transport.call_soon(self._next)
+
+    def _job_folder(self, job: WorkerJob) -> Path:
+        return self._folder / f"job-{job.number}"
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _log(self) -> str:
+        try:
+            return (self._folder / LOG_FILE).read_text(errors="replace")
+        except (OSError, TypeError):
+            return ""
+
+
+def in_memory(result: Result) -> Result:
+    """Return a result that outlives the worker's files."""
+    if not isinstance(result, SegmentationResult):
+        return result
+    volumes = {name: voxels.in_memory(getattr(result, name)) for name in ("labels", "probabilities", "entropy")}
+    return replace(result, **volumes)
+
+
+def _cancelled() -> Cancelled:
+    return Cancelled("The job was cancelled; nothing was changed.")
+
+
+def _died(code: int, log: str) -> WorkerError:
+    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    said = log.strip().splitlines()
+    last = f"; its last words: {said[-1]}" if said else ""
+    return WorkerError(
+        f"The engine's process ended before its job did ({how}{last}): if memory ran out, close other programs or use "
+        "a smaller volume; the next run starts it anew."
+    )

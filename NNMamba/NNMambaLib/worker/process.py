@@ -1,0 +1,119 @@
+"""The worker: keeps one engine warm, runs the jobs that come in, and ends when its caller does."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import queue
+import shutil
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from NNMambaLib.errors import NNMambaError
+from NNMambaLib.worker.messages import from_line, result_to_message, to_line
+from NNMambaLib.worker.voxels import map_volume
+
+LOG_FILE = "worker.log"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the process; see `Worker`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="the private folder of client and worker")
+    parser.add_argument("--idle", type=float, required=True, help="seconds without a job after which to end")
+    options = parser.parse_args(arguments)
+    # Whatever libraries print must not come between the messages.
+    messages = os.fdopen(os.dup(1), "wb", buffering=0)
+    log = os.open(options.folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    faulthandler.enable()
+    Worker(sys.stdin.buffer, messages, options.folder, options.idle).run()
+
+
+class Worker:
+    """Runs jobs one after the other.
+
+    Args:
+        commands: ``run``, ``cancel`` and ``stop``, a JSON line each; its end means that the caller is gone.
+        messages: ``ready``, ``progress``, ``finished``, ``failed`` and ``idle``.
+        folder: removed when the caller is gone.
+        idle_seconds: without a job, after which the worker ends.
+    """
+
+    def __init__(self, commands: BinaryIO, messages: BinaryIO, folder: Path, idle_seconds: float):
+        self._commands, self._messages = commands, messages
+        self._folder, self._idle_seconds = folder, idle_seconds
+        self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[str] = set()
+        self._engines: dict[tuple, Any] = {}
+
+    def run(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+        # Imported while the caller is still handing over its first volume.
+        from NNMambaLib.engine import Engine
+
+        self._make_engine = Engine
+        self._say(event="ready", pid=os.getpid())
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                self._say(event="idle")
+                return
+            if job is None:
+                return
+            self._run(job)
+
+    def _read(self) -> None:
+        for line in self._commands:
+            command = from_line(line)
+            if command["do"] == "cancel":
+                self._cancelled.add(command["job"])
+            else:
+                self._jobs.put(command if command["do"] == "run" else None)
+                if command["do"] == "stop":
+                    return
+        # The caller is gone, and nobody else will clear up.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(0)
+
+    def _run(self, command: dict[str, Any]) -> None:
+        job = command["job"]
+        try:
+            result = self._engine(command).run(
+                command["task"],
+                [map_volume(volume) for volume in command["volumes"]],
+                command["model"],
+                on_progress=lambda progress: self._say(event="progress", job=job, **vars(progress)),
+                is_cancelled=lambda: job in self._cancelled,
+                **command["options"],
+            )
+            self._say(event="finished", job=job, result=result_to_message(result, Path(command["folder"])))
+        except NNMambaError as error:
+            self._say(event="failed", job=job, kind=type(error).__name__, message=str(error))
+        except Exception as error:
+            # Anything else is a fault of ours: the job ends with it, the worker and its models stay.
+            traceback.print_exc()
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            message = f"The engine met an error that it did not expect ({reason}): please report it."
+            self._say(event="failed", job=job, kind="WorkerError", message=message, details=traceback.format_exc())
+        self._cancelled.discard(job)
+
+    def _engine(self, command: dict[str, Any]):
+        key = command["device"], command["backend"], command["memory_limit"]
+        if key not in self._engines:
+            # Engines of other devices would keep their networks beside those of this one.
+            self._engines = {key: self._make_engine(*key)}
+        return self._engines[key]
+
+    def _say(self, **message: Any) -> None:
+        try:
+            self._messages.write(to_line(message))
+        except BrokenPipeError:
+            # The reading thread finds the caller gone, too, and ends the process.
+            threading.Event().wait()

@@ -1,0 +1,106 @@
+"""The worker's process for programs without an event loop of their own."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from NNMambaLib.worker.client import JobRequest, WorkerClient, in_memory
+from NNMambaLib.worker.messages import Result
+
+
+class SubprocessTransport:
+    """A `Transport` whose event loop is `pump`."""
+
+    def __init__(self):
+        self._process: subprocess.Popen | None = None
+        self._events: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        on_line: Callable[[bytes], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        process = self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+        def read() -> None:
+            for line in process.stdout:
+                self._events.put(lambda line=line: on_line(line) if self._process is process else None)
+            code = process.wait()
+            self._events.put(lambda: self._exited(process, code, on_exit))
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            # Its end is on its way as an event.
+            return
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self, seconds: float) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdin.close()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        self._events.put(function)
+
+    def pump(self, seconds: float) -> None:
+        """Handle what has happened, and what happens within so many seconds if nothing has."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return
+            event()
+            deadline = 0.0
+
+    def _exited(self, process: subprocess.Popen, code: int, on_exit: Callable[[int], None]) -> None:
+        if self._process is process:
+            self._process = None
+            on_exit(code)
+
+
+def run_in_worker(client: WorkerClient, transport: SubprocessTransport, request: JobRequest, **callbacks) -> Result:
+    """Run a job in the client's worker and wait for its result, which is held in memory.
+
+    Args:
+        callbacks: ``on_progress`` (see `Progress`) and ``is_cancelled``, asked some times a second.
+
+    Raises:
+        NNMambaError: as the engine does, `WorkerError` where the worker died, and `Cancelled`.
+    """
+    results = []
+    is_cancelled = callbacks.get("is_cancelled") or (lambda: False)
+    job = client.submit(request, callbacks.get("on_progress"), lambda result: results.append(in_memory(result)))
+    while not job.ended:
+        transport.pump(0.05)
+        if not job.cancels and is_cancelled():
+            job.cancel()
+    if job.error is not None:
+        raise job.error
+    return results[0]

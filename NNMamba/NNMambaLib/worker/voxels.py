@@ -1,0 +1,76 @@
+"""Voxels as files in the worker's folder: written piece by piece, mapped to be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from NNMambaLib.errors import OutputError
+from NNMambaLib.volume import Volume
+
+# A piece is copied in a few milliseconds: a graphical interface stays alive between two.
+_PIECE_BYTES = 8 * 2**20
+
+
+def write_in_pieces(volume: Volume, path: Path) -> Iterator[int]:
+    """Write a volume's voxels in C order; give the bytes written after each piece.
+
+    Raises:
+        OutputError: if the disk is full or the folder is gone.
+    """
+    # Not a mapped file: a full disk would end the process that writes to it.
+    slices_per_piece = max(1, _PIECE_BYTES // max(1, volume.array[0, 0].nbytes))
+    try:
+        with path.open("xb") as file:
+            for channel in volume.array:
+                for first in range(0, len(channel), slices_per_piece):
+                    file.write(np.ascontiguousarray(channel[first : first + slices_per_piece]))
+                    yield file.tell()
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
+def write(volume: Volume, path: Path) -> dict[str, Any]:
+    """Write a volume whole; return its message."""
+    for _ in write_in_pieces(volume, path):
+        pass
+    return volume_message(volume, path)
+
+
+def volume_message(volume: Volume, path: Path) -> dict[str, Any]:
+    """Return what `map_volume` needs to know of a volume that is written to a file."""
+    return {
+        "file": str(path),
+        "dtype": volume.array.dtype.str,
+        "shape": list(volume.array.shape),
+        "matrix": np.asarray(volume.matrix, float).tolist(),
+        "name": volume.name,
+    }
+
+
+def map_volume(message: dict[str, Any]) -> Volume:
+    """Return the volume of a message, its voxels read-only and read from the file when they are looked at."""
+    array = np.memmap(message["file"], np.dtype(message["dtype"]), "r", shape=tuple(message["shape"]))
+    return Volume(array, np.array(message["matrix"]), message["name"])
+
+
+def in_memory(volume: Volume | None) -> Volume | None:
+    """Return the volume with its voxels copied, so that it outlives its file."""
+    return None if volume is None else Volume(np.array(volume.array), volume.matrix, volume.name)
+
+
+def write_error(error: OSError, path: Path) -> OutputError:
+    """Return the sentence for a file of the worker's folder that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return OutputError(
+            f"The disk of the temporary folder {path.parents[2]} is full: free some space there, or set "
+            f"{'TEMP' if os.name == 'nt' else 'TMPDIR'} to a folder on another disk."
+        )
+    return OutputError(
+        f"Voxels cannot be handed over in the temporary folder {path.parent} ({error.strerror}): run again."
+    )

@@ -1,0 +1,63 @@
+import contextlib
+import os
+import time
+
+import pytest
+
+from intensity_network import write_landmarks_package, write_segmentation_package
+from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.worker.client import WorkerClient
+from NNMambaLib.worker.subprocess_transport import SubprocessTransport
+
+
+class WorkerUnderTest:
+    """A client with its event loop, and the folder that its private folders are made in."""
+
+    def __init__(self, folder, **options):
+        self.folder = folder
+        self.transport = SubprocessTransport()
+        self.client = WorkerClient(self.transport, temporary_folder=folder, **options)
+
+    def wait(self, condition, seconds=120):
+        """Handle events until the condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "waited too long"
+            self.transport.pump(0.02)
+
+    def files(self):
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+def is_alive(pid):
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        # A child that ended is there until it is waited for.
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@pytest.fixture
+def worker(tmp_path):
+    worker = WorkerUnderTest(tmp_path)
+    yield worker
+    worker.client.close()
+
+
+@pytest.fixture(scope="session")
+def segmentation_package(tmp_path_factory):
+    return write_segmentation_package(tmp_path_factory.mktemp("segmentation"))
+
+
+@pytest.fixture(scope="session")
+def landmarks_package(tmp_path_factory):
+    return write_landmarks_package(tmp_path_factory.mktemp("landmarks"))
+
+
+@pytest.fixture(scope="session")
+def classification_package(tmp_path_factory):
+    manifest = random_manifest("classification", outputs=3, base_width=4, spacing=(3.0, 3.0, 3.0))
+    return write_random_package(tmp_path_factory.mktemp("classification"), manifest)
