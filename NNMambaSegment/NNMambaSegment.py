@@ -1,16 +1,22 @@
-"""Segmentation with nnMamba, for scripts in Slicer."""
+"""Segmentation with nnMamba: a panel, and a logic for scripts."""
+
+from typing import Annotated
 
 import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 
 class NNMambaSegment(ScriptedLoadableModule):
-    """The module's entry in Slicer. It has no panel yet: its logic serves scripts."""
+    """The module's entry in Slicer."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -18,21 +24,88 @@ class NNMambaSegment(ScriptedLoadableModule):
         self.parent.categories = ["Segmentation"]
         self.parent.dependencies = ["NNMamba"]
         self.parent.contributors = ["The NNMamba maintainers"]
-        self.parent.helpText = _("Segments volumes with nnMamba (arXiv 2402.03526). Research use only.")
+        self.parent.helpText = _(
+            "Segments volumes with nnMamba (arXiv 2402.03526). Choose a model and a volume, press Apply. "
+            "Models are managed in the module NNMamba. Research use only."
+        )
         self.parent.acknowledgementText = _("nnMamba: Gong et al., ISBI 2025. Mamba: Gu and Dao, arXiv 2312.00752.")
+
+
+@parameterNodeWrapper
+class NNMambaSegmentParameterNode:
+    """What the panel is set to; saved with the scene."""
+
+    model: str = "brain-structures"
+    inputVolume0: vtkMRMLScalarVolumeNode
+    inputVolume1: vtkMRMLScalarVolumeNode
+    inputVolume2: vtkMRMLScalarVolumeNode
+    inputVolume3: vtkMRMLScalarVolumeNode
+    outputSegmentation: vtkMRMLSegmentationNode
+    probabilities: bool = False
+    uncertainty: bool = False
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    mirror: bool = False
+    step: Annotated[float, WithinRange(0.25, 1.0)] = 0.5
+    padSmall: bool = False
+
+
+class NNMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.lifecycle = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from NNMambaLib.panel.lifecycle import PanelLifecycle
+        from NNMambaLib.panel.segment import SegmentTask
+        from NNMambaLib.panel.task_panel import TaskPanel
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/NNMambaSegment.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = NNMambaSegmentLogic()
+        task = SegmentTask(slicer.util.childWidgetVariables(widget))
+        self.lifecycle = PanelLifecycle(TaskPanel(task.ui, task), self.logic.getParameterNode)
+
+    def enter(self):
+        self.lifecycle.enter()
+
+    def exit(self):
+        self.lifecycle.exit()
+
+    def cleanup(self):
+        self.lifecycle.cleanup()
 
 
 class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):
     """Segments volume nodes."""
 
-    def process(self, volumeNodes, model="brain-structures", name=None, device="auto", mirror=False, step=0.5):
-        """Segment a volume and return a new segmentation node.
+    def getParameterNode(self):
+        return NNMambaSegmentParameterNode(super().getParameterNode())
+
+    def process(
+        self,
+        volumeNode,
+        model="brain-structures",
+        outputSegmentation=None,
+        name=None,
+        device="auto",
+        mirror=False,
+        step=0.5,
+        padSmall=False,
+    ):
+        """Segment a volume and return the segmentation node.
 
         Args:
-            volumeNodes: a volume node, or a list with one for each of the model's channels.
+            volumeNode: a volume node, or a list with one for each of the model's channels.
             model: name of an installed model, or path of a package.
+            outputSegmentation: a segmentation node, whose content is replaced; None adds one.
             name: of the new node; by default after the volume.
-            device, mirror, step: see `NNMambaLib.engine.Engine.segment`.
+            device, mirror, step, padSmall: see `NNMambaLib.engine.Engine.segment`.
 
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
@@ -40,9 +113,12 @@ class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):
         from NNMambaLib import scene
         from NNMambaLib.engine import Engine
 
-        reference, volumes = scene.volumes_from_nodes(volumeNodes)
-        result = Engine(device).segment(volumes, model, mirror=mirror, step=step)
-        return scene.add_segmentation(reference.GetScene(), result, reference, name)
+        reference, volumes = scene.volumes_from_nodes(volumeNode)
+        result = Engine(device).segment(volumes, model, mirror=mirror, step=step, pad_small=padSmall)
+        if outputSegmentation is None:
+            return scene.add_segmentation(reference.GetScene(), result, reference, name)
+        scene.replace_segmentation(outputSegmentation, result, reference)
+        return outputSegmentation
 
 
 class NNMambaSegmentTest(ScriptedLoadableModuleTest):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +34,15 @@ _WINDOW_PERCENTILES = (0.5, 99.5)
 _WINDOW_SAMPLES = 1_000_000
 
 
-def volume_from_node(node: slicer.vtkMRMLVolumeNode) -> Volume:
+def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volume:
     """Return a volume node's voxels and geometry, in world space: parent transforms are applied.
 
     Linear transforms, also sheared ones, go into the matrix, and the array is a read-only view of the node's voxels,
     valid while they are neither edited nor replaced. A non-linear transform resamples a copy of them on the node's own
     lattice, as Slicer does when it hardens one. The node is never changed.
+
+    Args:
+        check: look at every voxel for what no model can use; the engine does so in any case.
 
     Raises:
         VolumeError: if the node has no voxels, is a single slice, cannot be resampled, or no model can use it.
@@ -55,7 +59,8 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode) -> Volume:
         image = node.GetImageData()
     to_world = np.eye(4) if transform is None else _world_matrix(transform)
     volume = Volume(_voxels(image), _FLIP @ to_world @ _ijk_to_ras(node, image), name)
-    check_voxels(volume)
+    if check:
+        check_voxels(volume)
     return volume
 
 
@@ -106,25 +111,96 @@ def add_segmentation(
         name: of the node; by default the reference's or the model's, with "segmentation".
         closed_surface: make the surfaces for 3-D views too.
     """
-    labels = result.label_definitions
     with _all_or_nothing(scene):
         name = name or _result_name("segmentation", result.provenance, reference_node)
         node = _new_result_node(scene, "vtkMRMLSegmentationNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
-        segmentation = node.GetSegmentation()
-        node.SetSourceRepresentationToBinaryLabelmap()
-        layer = _label_layer(result.labels)
-        for identifier, label in zip(segment_ids(labels), labels, strict=True):
-            segment = _segment(layer, label)
-            if not segmentation.AddSegment(segment, identifier):
-                raise RuntimeError(f"Slicer refused the segment {label.name}.")
-        if reference_node is not None:
-            node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
-        else:
-            _set_reference_geometry(segmentation, layer)
+        _fill_segmentation(node, result, reference_node)
         if closed_surface and not node.CreateClosedSurfaceRepresentation():
             raise RuntimeError("Slicer could not make the closed surfaces.")
     return node
+
+
+@dataclass(frozen=True)
+class SegmentationContent:
+    """What a segmentation node held: its segments and what its attributes said of them."""
+
+    segmentation: slicer.vtkSegmentation
+    attributes: dict[str, str | None]
+
+
+def replace_segmentation(
+    node: slicer.vtkMRMLSegmentationNode,
+    result: SegmentationResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None = None,
+) -> SegmentationContent:
+    """Put a result into a segmentation node in place of what it holds, which is returned for `restore_segmentation`.
+
+    The node's linear parent transform stays: the segments lie where the voxels are seen.
+
+    Raises:
+        VolumeError: if the node's parent transform is not linear; the node is as it was.
+    """
+    transform = node.GetParentTransformNode()
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        raise VolumeError(
+            f"The segmentation {node.GetName()} is under the non-linear transform {transform.GetName()}: harden it, or "
+            "choose another output."
+        )
+    node.GetScene().SaveStateForUndo()
+    before = _segmentation_content(node, result.provenance)
+    was_modifying = node.StartModify()
+    try:
+        node.GetSegmentation().RemoveAllSegments()
+        _fill_segmentation(node, result, reference_node)
+        _describe(node, result.provenance)
+    except BaseException:
+        restore_segmentation(node, before)
+        raise
+    finally:
+        node.EndModify(was_modifying)
+    return before
+
+
+def restore_segmentation(node: slicer.vtkMRMLSegmentationNode, content: SegmentationContent) -> None:
+    """Put back what `replace_segmentation` replaced."""
+    was_modifying = node.StartModify()
+    node.GetSegmentation().DeepCopy(content.segmentation)
+    for name, value in content.attributes.items():
+        if value is None:
+            node.RemoveAttribute(name)
+        else:
+            node.SetAttribute(name, value)
+    node.EndModify(was_modifying)
+
+
+def _segmentation_content(node: slicer.vtkMRMLSegmentationNode, provenance: Provenance) -> SegmentationContent:
+    import slicer
+
+    copy = slicer.vtkSegmentation()
+    copy.DeepCopy(node.GetSegmentation())
+    return SegmentationContent(copy, {name: node.GetAttribute(name) for name in _attributes(provenance)})
+
+
+def _fill_segmentation(
+    node: slicer.vtkMRMLSegmentationNode,
+    result: SegmentationResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None,
+) -> None:
+    """Add a result's segments to a node without any."""
+    labels = result.label_definitions
+    segmentation = node.GetSegmentation()
+    node.SetSourceRepresentationToBinaryLabelmap()
+    transform = node.GetParentTransformNode()
+    to_node = np.eye(4) if transform is None else np.linalg.inv(_world_matrix(transform))
+    layer = _label_layer(result.labels, to_node)
+    for identifier, label in zip(segment_ids(labels), labels, strict=True):
+        if not segmentation.AddSegment(_segment(layer, label), identifier):
+            raise RuntimeError(f"Slicer refused the segment {label.name}.")
+    if reference_node is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(reference_node)
+    else:
+        _set_reference_geometry(segmentation, layer)
 
 
 def add_landmarks(
@@ -220,6 +296,16 @@ def _new_result_node(
 ) -> slicer.vtkMRMLNode:
     """Return a new node that carries where its result comes from."""
     node = _new_node(scene, class_name, name)
+    _describe(node, provenance)
+    return node
+
+
+def _describe(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
+    for name, value in _attributes(provenance).items():
+        node.SetAttribute(name, value)
+
+
+def _attributes(provenance: Provenance) -> dict[str, str]:
     attributes = {
         "Model": provenance.model,
         "ModelVersion": provenance.model_version,
@@ -233,9 +319,7 @@ def _new_result_node(
         "Notices": json.dumps(provenance.notices),
         "ResearchUse": RESEARCH_USE,
     }
-    for key, value in attributes.items():
-        node.SetAttribute(f"NNMamba.{key}", str(value))
-    return node
+    return {f"NNMamba.{key}": str(value) for key, value in attributes.items()}
 
 
 def _voxels(image: vtk.vtkImageData) -> np.ndarray:
@@ -263,11 +347,12 @@ def _filled(image: vtk.vtkImageData, volume: Volume) -> vtk.vtkImageData:
     return image
 
 
-def _label_layer(labels: Volume) -> slicer.vtkOrientedImageData:
+def _label_layer(labels: Volume, to_node: np.ndarray) -> slicer.vtkOrientedImageData:
+    """Return labels as a segment's image; `to_node` takes world positions (RAS) to the node's own."""
     import slicer
 
     layer = _filled(slicer.vtkOrientedImageData(), labels)
-    layer.SetImageToWorldMatrix(_vtk_matrix(_FLIP @ labels.matrix))
+    layer.SetImageToWorldMatrix(_vtk_matrix(to_node @ _FLIP @ labels.matrix))
     return layer
 
 

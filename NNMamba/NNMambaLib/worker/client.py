@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import os
 import shutil
 import sys
 import tempfile
@@ -25,7 +24,11 @@ from NNMambaLib.worker.messages import Result, from_line, result_from_message, t
 from NNMambaLib.worker.process import LOG_FILE
 
 IDLE_SECONDS = 600.0
-_LIBRARY = Path(__file__).parents[2]
+# The engine need not be installed: it is found where this file is.
+_PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!a}); "
+    "from NNMambaLib.worker.process import main; main()"
+)
 # Free space to leave on the temporary folder's disk.
 _SPARE_BYTES = 64 * 2**20
 
@@ -36,11 +39,14 @@ class Transport(Protocol):
     def start(
         self,
         command: Sequence[str],
-        environment: dict[str, str],
         on_line: Callable[[bytes], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        """Start the process; `on_exit` gets its exit code, negative for a signal, where the system tells."""
+        """Start the process; `on_exit` gets its exit code, negative for a signal, where the system tells.
+
+        Raises:
+            OSError: if it cannot be started.
+        """
 
     def write(self, data: bytes) -> None:
         """Write to its standard input without waiting for it to read."""
@@ -226,10 +232,8 @@ class WorkerClient:
         self._remove_folder()
         self._folder = Path(tempfile.mkdtemp(prefix="nnmamba-", dir=self._temporary_folder))
         self._gone = False
-        paths = [str(_LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [self._python, "-m", "NNMambaLib.worker", "--folder", str(self._folder)]
-        self._transport.start([*command, "--idle", str(self.idle_seconds)], environment, self._on_line, self._on_exit)
+        options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds)]
+        self._transport.start([self._python, "-c", _PROGRAM, *options], self._on_line, self._on_exit)
 
     def _send_piece(self, job: WorkerJob) -> None:
         if self._active is not job or job.state is not JobState.SENDING or self._sending is None:

@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="the private folder of client and worker")
     parser.add_argument("--idle", type=float, required=True, help="seconds without a job after which to end")
     options = parser.parse_args(arguments)
+    # Slicer names its own plug-ins here, which SimpleITK cannot load outside of Slicer.
+    os.environ.pop("ITK_AUTOLOAD_PATH", None)
     # Whatever libraries print must not come between the messages.
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
     log = os.open(options.folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -26,12 +26,11 @@ class SubprocessTransport:
     def start(
         self,
         command: Sequence[str],
-        environment: dict[str, str],
         on_line: Callable[[bytes], None],
         on_exit: Callable[[int], None],
     ) -> None:
         process = self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
         def read() -> None:

@@ -3,8 +3,8 @@
     python -m NNMambaLib.training.recipes.evaluate_brain_scan_check --sources DIR --output DIR
 
 Every person's volume is classified in the 24 orders of its axes that can be told apart (left and right are one class).
-Writes prediction/CASE.json and reference/classes.csv; prints how many orders were right for each person, and how sure
-the model is of volumes that show no human head.
+Writes prediction/CASE.json and reference/classes.csv, and confidence.json: how sure the model is of each person, and of
+volumes that show no human head. Prints that, and how many orders were right for each person.
 
 `--sources` holds what `fetch_data` unpacks, and two more packages:
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
 from pathlib import Path
@@ -101,10 +101,13 @@ def read_source(folder: Path, name: str) -> Volume:
     return read_volume(path)
 
 
-def noise() -> Volume:
-    """A phantom of noise of the size of a head."""
-    array = np.random.default_rng(0).normal(0, 1, (1, 64, 64, 64)).astype(np.float32)
-    return Volume(array, np.diag([3.0, 3.0, 3.0, 1.0]), "noise")
+def noise(ball: bool = False) -> Volume:
+    """A phantom of noise of the size of a head: it fills the volume, or a ball in it 180 mm wide."""
+    array = np.random.default_rng(0).normal(0, 1, (64, 64, 64)).astype(np.float32)
+    if ball:
+        radius = np.linalg.norm(np.indices(array.shape) - 31.5, axis=0)
+        array = np.where(radius < 30, array + 4, 0).astype(np.float32)
+    return Volume(array[None], np.diag([3.0, 3.0, 3.0, 1.0]), "noise-ball" if ball else "noise")
 
 
 def truth(order: str, contrast: str) -> list[str]:
@@ -123,30 +126,43 @@ def classify_orders(
         yield order, result.predictions, asdict(result)
 
 
-def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output: Path) -> None:
-    """Write predictions and references; print how many orders were right."""
+def confidence(found: Iterable[tuple[Prediction, ...]]) -> dict[str, dict[str, float]]:
+    """The largest probability of each target over the orders of a volume: mean and maximum."""
+    largest = np.array([[max(p.probabilities.values()) for p in predictions] for predictions in found])
+    return {
+        name: {"mean": round(float(mean), 4), "maximum": round(float(top), 4)}
+        for (name, _), mean, top in zip(TARGETS, largest.mean(0), largest.max(0), strict=True)
+    }
+
+
+def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output: Path) -> dict[str, dict]:
+    """Write predictions and references, print how many orders were right, return each person's `confidence`."""
     prediction, reference = make_folder(output / "prediction"), make_folder(output / "reference")
     names = [name for name, _ in TARGETS]
-    rows = []
+    rows, confidences = [], {}
     for person in PEOPLE:
-        right = np.zeros(len(TARGETS), int)
+        right, found = np.zeros(len(TARGETS), int), []
         for order, predictions, content in classify_orders(engine, package, read_source(sources, person.source)):
             case, classes = f"{person.source}-{order}", truth(order, person.contrast)
             write_json(content, prediction / f"{case}.json")
             rows.append([case, *classes])
+            found.append(predictions)
             right += [answer.predicted == wanted for answer, wanted in zip(predictions, classes, strict=True)]
+        confidences[person.source] = confidence(found)
         print(f"{person.source} ({person.contrast}), right of {len(ORDERS)}: {', '.join(map(str, right))}", flush=True)
     with (reference / "classes.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["case", *names], *rows])
+    return confidences
 
 
-def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> None:
-    """Print the largest probability of each target in what shows no human head: mean and maximum over the orders."""
-    for volume in (*(read_source(sources, name) for name in NO_HUMAN_HEADS), noise()):
-        found = classify_orders(engine, package, volume)
-        largest = np.array([[max(p.probabilities.values()) for p in predictions] for _, predictions, _ in found])
-        figures = (f"{mean:.2f} ({top:.2f})" for mean, top in zip(largest.mean(0), largest.max(0), strict=True))
-        print(f"{volume.name}, largest probability, mean (maximum): {', '.join(figures)}", flush=True)
+def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> dict[str, dict]:
+    """The `confidence` in each volume that shows no human head."""
+    volumes = {name: read_source(sources, name) for name in NO_HUMAN_HEADS}
+    volumes |= {volume.name: volume for volume in (noise(), noise(ball=True))}
+    return {
+        name: confidence(predictions for _, predictions, _ in classify_orders(engine, package, volume))
+        for name, volume in volumes.items()
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -158,8 +174,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     engine, package = Engine(device="cpu"), open_package(options.package)
-    evaluate_people(engine, package, options.sources, options.output)
-    evaluate_others(engine, package, options.sources)
+    confidences = {
+        "people": evaluate_people(engine, package, options.sources, options.output),
+        "no human heads": evaluate_others(engine, package, options.sources),
+    }
+    write_json(confidences, options.output / "confidence.json")
+    print("Largest probability, mean (maximum), over the orders:")
+    for name, targets in (entry for group in confidences.values() for entry in group.items()):
+        print(f"{name}: {', '.join('{mean:.2f} ({maximum:.2f})'.format(**target) for target in targets.values())}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m NNMambaLib.training.recipes.package_brain_scan_check --heads DIR --checkpoint FILE
 
 recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of heads that were not
-trained on, measures on further ones, and stores the weights in half precision. The model card beside them is written
-by hand and left alone.
+trained on, measures on further ones, and stores the weights in half precision, or with `--full-precision` as they are,
+to compare. The model card beside them is written by hand and left alone.
 """
 
 import argparse
@@ -52,12 +52,13 @@ CALIBRATION_SEED = 2027
 CALIBRATION_SAMPLES = 2000
 COMMAND = "python -m NNMambaLib.training.recipes.package_brain_scan_check --heads DIR --checkpoint FILE"
 _BATCH = 16
+_SETTINGS_TOLD = ("steps", "batch_size", "learning_rate", "warm_up_steps", "average_decay", "precision", "seed")
 
 
 def make_manifest(
-    settings: TrainingSettings, temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = ()
+    settings: TrainingSettings, temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest of a network trained with `settings`."""
+    """The manifest of a network trained with `settings`; `history` tells how the run went."""
     samples = ScanCheckSettings()
     low, high = NORMALISATION_PERCENTILES
     return Manifest(
@@ -89,12 +90,12 @@ def make_manifest(
         intended_use="Demonstration, teaching and checks of research data. It diagnoses nothing. Not for clinical use.",
         provenance={
             "recipe": "python -m NNMambaLib.training.recipes.brain_scan_check",
-            "steps": settings.steps,
-            "batch_size": settings.batch_size,
-            "learning_rate": settings.learning_rate,
-            "seed": settings.seed,
+            "history": history,
+            **{name: getattr(settings, name) for name in _SETTINGS_TOLD},
             "data_seed": DATA_SEED,
+            "recalibration_samples": RECALIBRATION_SAMPLES,
             "calibration_seed": CALIBRATION_SEED,
+            "calibration_samples": CALIBRATION_SAMPLES,
             "training_heads": TRAINING_HEADS,
             "calibration_heads": CALIBRATION_HEADS,
             "training_data": [
@@ -148,6 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=PACKAGE)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--full-precision", action="store_true", help="store the weights in float32")
+    parser.add_argument("--history", default="", help="how the run went, for the manifest")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
@@ -163,9 +166,11 @@ def main(arguments: list[str] | None = None) -> None:
     samples = ScanCheckSamples(kept_out, ScanCheckSettings(), CALIBRATION_SEED, CALIBRATION_SAMPLES)
     # What is stored is what is calibrated.
     plain = make_manifest(trainer.settings, (1.0,) * len(CLASSES))
-    stored = write_package(options.output, plain, network, half=True).load()
+    half = not options.full_precision
+    stored = write_package(options.output, plain, network, half).load()
     temperatures, metrics = calibrate(stored, samples)
-    write_package(options.output, make_manifest(trainer.settings, temperatures, metrics), network, half=True)
+    manifest = make_manifest(trainer.settings, temperatures, metrics, options.history)
+    write_package(options.output, manifest, network, half)
     print("temperatures", *temperatures)
     for metric in metrics:
         print(f"{metric.value:.4f}  {metric.name}  ({metric.data})")

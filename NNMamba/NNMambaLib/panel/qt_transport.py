@@ -1,0 +1,68 @@
+"""The worker's process on Qt's event loop.
+
+Not threads: Slicer's main thread holds Python's lock while it waits for events, so that they would hardly ever run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import qt
+
+_START_MS = 10_000
+
+
+class QtTransport:
+    """A `Transport` (see `NNMambaLib.worker.client`) whose event loop is Qt's."""
+
+    def __init__(self):
+        self._process = None
+        self._buffer = b""
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else int(self._process.processId())
+
+    def start(self, command: Sequence[str], on_line: Callable[[bytes], None], on_exit: Callable[[int], None]) -> None:
+        process = qt.QProcess()
+        self._buffer, self._on_line, self._on_exit = b"", on_line, on_exit
+        process.connect("readyReadStandardOutput()", self._read)
+        process.connect("finished(int,QProcess::ExitStatus)", self._finished)
+        process.start(command[0], list(command[1:]))
+        if not process.waitForStarted(_START_MS):
+            raise OSError(process.errorString())
+        self._process = process
+
+    def write(self, data: bytes) -> None:
+        if self._process is not None:
+            self._process.write(data)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self, seconds: float) -> None:
+        process, self._process = self._process, None
+        if process is not None and not process.waitForFinished(int(1000 * seconds)):
+            process.kill()
+            process.waitForFinished(_START_MS)
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        qt.QTimer.singleShot(0, function)
+
+    def _read(self) -> None:
+        if self._process is None:
+            return
+        self._buffer += self._process.readAllStandardOutput().data()
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            # A callback may have closed the worker.
+            if self._process is not None:
+                self._on_line(line)
+
+    def _finished(self, code: int, status) -> None:
+        if self._process is None:
+            return
+        self._read()
+        self._process = None
+        self._on_exit(-code if status == qt.QProcess.CrashExit else code)

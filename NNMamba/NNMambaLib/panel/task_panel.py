@@ -1,0 +1,274 @@
+"""What the three panels have in common: models, inputs, Apply that becomes Cancel, progress and messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import slicer
+from slicer.i18n import tr as _
+
+from NNMambaLib.errors import Cancelled, ModelError, NNMambaError
+from NNMambaLib.models.catalogue import find_package, installed_packages
+from NNMambaLib.models.manifest import Channel, Manifest
+from NNMambaLib.monitor import Progress
+from NNMambaLib.panel.scene_job import SceneJob
+from NNMambaLib.panel.shared_worker import shared_worker
+from NNMambaLib.results import Provenance
+from NNMambaLib.worker.messages import Result
+
+# As many as the .ui files have selectors.
+MOST_CHANNELS = 4
+
+
+class Task(Protocol):
+    """What differs from panel to panel."""
+
+    name: str
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the engine's method, as the panel has them."""
+
+    def check(self) -> str | None:
+        """Return why the panel cannot run now, besides what `TaskPanel` sees itself; None if it can."""
+
+    def show(self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
+        """Put a result into the scene and onto the panel."""
+
+
+class TaskPanel:
+    """Drives the widgets of a panel that the panels share.
+
+    Args:
+        ui: of the panel: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3, ``deviceComboBox``,
+            ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
+        task: what differs.
+    """
+
+    def __init__(self, ui, task: Task):
+        self.ui = ui
+        self._task = task
+        self._parameters = None
+        self._job: SceneJob | None = None
+        self._manifest: Manifest | None = None
+        # .ui files cannot tell a label which widget it names.
+        for name, label in vars(ui).items():
+            if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
+                label.setBuddy(getattr(ui, name.removesuffix("Label")))
+        self.ui.modelComboBox.connect("currentIndexChanged(int)", self._model_chosen)
+        self.ui.applyButton.connect("clicked(bool)", self._apply_or_cancel)
+        for selector in self._selectors():
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", self._inputs_changed)
+        self.ui.progressBar.visible = False
+        self.ui.progressLabel.visible = False
+        self.list_models()
+
+    @property
+    def running(self) -> bool:
+        return self._job is not None and not self._job.ended
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Of the model that is chosen; None where there is none."""
+        return self._manifest
+
+    def set_parameters(self, parameters) -> None:
+        """Take the model from a parameter node with the field ``model``, and keep it there."""
+        self._parameters = parameters
+        if parameters is not None:
+            index = self.ui.modelComboBox.findData(parameters.model)
+            if index >= 0:
+                self.ui.modelComboBox.currentIndex = index
+            self._model_chosen()
+
+    def list_models(self) -> None:
+        """Fill the list with the installed models of the task; the choice stays where it can."""
+        box = self.ui.modelComboBox
+        chosen = box.currentData
+        was_blocked = box.blockSignals(True)
+        box.clear()
+        for name, path in installed_packages().items():
+            try:
+                manifest = find_package(path).manifest
+            except ModelError as error:
+                self.say(str(error))
+                continue
+            if manifest.task == self._task.name:
+                box.addItem(manifest.title or name, name)
+        box.currentIndex = max(0, box.findData(chosen))
+        box.blockSignals(was_blocked)
+        self._model_chosen()
+
+    def nodes(self) -> list[slicer.vtkMRMLVolumeNode | None]:
+        """Return the input of each of the model's channels."""
+        return [selector.currentNode() for selector in self._selectors()[: len(self._channels())]]
+
+    def refresh(self) -> None:
+        """Show whether the panel can run, and why not."""
+        reason = self._why_not()
+        self.ui.applyButton.enabled = self.running or reason is None
+        if not self.running:
+            self.ui.applyButton.text = _("Apply")
+            self.ui.applyButton.toolTip = reason or _("Run the model on the volume.")
+
+    def say(self, message: str) -> None:
+        """Show a sentence to the user; an empty one takes the last away."""
+        self.ui.messageLabel.text = message
+        self.ui.messageLabel.visible = bool(message)
+
+    def cancel(self) -> None:
+        """End a running job, as the panel's user would."""
+        if self.running:
+            self._apply_or_cancel()
+
+    def fill_inputs(self) -> None:
+        """Choose volumes for channels that have none, by the words that the model knows its channels by."""
+        taken = [node for node in self.nodes() if node is not None]
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        for channel, selector in zip(self._channels(), self._selectors(), strict=False):
+            if selector.currentNode() is not None:
+                continue
+            free = [node for node in volumes if node not in taken and not node.IsA("vtkMRMLLabelMapVolumeNode")]
+            fitting = [node for node in free if _fits(node.GetName(), channel)]
+            # With one channel and one volume there is nothing to mistake.
+            chosen = fitting or (free if len(self._channels()) == len(free) == 1 else [])
+            if chosen:
+                selector.setCurrentNode(chosen[0])
+                taken.append(chosen[0])
+
+    # --- the model ------------------------------------------------------------------------------------------------
+
+    def _model_chosen(self, index: int = -1) -> None:
+        name = self.ui.modelComboBox.currentData
+        self._manifest = find_package(name).manifest if name else None
+        if self._parameters is not None and name:
+            self._parameters.model = name
+        self.ui.modelLabel.text = self._describe_model()
+        for number, (label, selector) in enumerate(zip(self._labels(), self._selectors(), strict=True)):
+            used = number < len(self._channels())
+            label.visible = selector.visible = used
+            if used:
+                label.text = f"{self._channels()[number].name}:"
+        self.fill_inputs()
+        self.refresh()
+
+    def _describe_model(self) -> str:
+        if self._manifest is None:
+            return _("No model for this task is installed: see the module NNMamba.")
+        manifest = self._manifest
+        licence = _("Licence: {licence}. Version {version}.").format(
+            licence=manifest.licence or _("not stated"), version=manifest.version
+        )
+        return " ".join(part for part in (manifest.description, manifest.intended_use, licence) if part)
+
+    def _channels(self) -> tuple[Channel, ...]:
+        return () if self._manifest is None else self._manifest.input.channels[:MOST_CHANNELS]
+
+    def _labels(self) -> list:
+        return [getattr(self.ui, f"inputSelector{number}Label") for number in range(MOST_CHANNELS)]
+
+    def _selectors(self) -> list:
+        return [getattr(self.ui, f"inputSelector{number}") for number in range(MOST_CHANNELS)]
+
+    def _inputs_changed(self, node=None) -> None:
+        self.refresh()
+
+    def _why_not(self) -> str | None:
+        if self._manifest is None:
+            return _("Install a model for this task first: see the module NNMamba.")
+        if len(self._manifest.input.channels) > MOST_CHANNELS:
+            return _("This model has more channels than the panel: call it from a script.")
+        for channel, node in zip(self._channels(), self.nodes(), strict=True):
+            if node is None:
+                return _("Choose a volume for {channel}.").format(channel=channel.name)
+        return self._task.check()
+
+    # --- the job --------------------------------------------------------------------------------------------------
+
+    def _apply_or_cancel(self, checked: bool = False) -> None:
+        if self.running:
+            self._job.cancel()
+            if self._job is not None and not self._job.ended:
+                self.ui.applyButton.text = _("Stop at once")
+                self.ui.applyButton.toolTip = _("End the engine's process without waiting for the tile it works on.")
+                self.ui.progressLabel.text = _("Cancelling ...")
+            return
+        self.say("")
+        nodes = self.nodes()
+        try:
+            self._job = SceneJob(
+                shared_worker(),
+                self._task.name,
+                self._parameters.model,
+                nodes,
+                self._task.options(),
+                self._parameters.device,
+                self._progressed,
+                lambda result: self._finished(result, nodes),
+                self._failed,
+            )
+        except NNMambaError as error:
+            self._failed(error)
+            return
+        self.ui.applyButton.text = _("Cancel")
+        self.ui.applyButton.toolTip = _("End the job; nothing will be added to the scene.")
+        self.ui.progressLabel.text = _("Handing over the volume")
+        self.ui.progressBar.setRange(0, 0)
+        self.ui.progressBar.visible = self.ui.progressLabel.visible = True
+
+    def _progressed(self, progress: Progress) -> None:
+        if self._job is not None and self._job.cancels:
+            return
+        # A stage of one step tells nothing until it ends.
+        known = progress.total > 1
+        self.ui.progressBar.setRange(0, progress.total if known else 0)
+        self.ui.progressBar.value = progress.done
+        self.ui.progressLabel.text = describe_progress(progress)
+
+    def _finished(self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
+        self._idle()
+        try:
+            self._task.show(result, nodes)
+        except NNMambaError as error:
+            self._failed(error)
+            return
+        self.say(describe_run(result.provenance))
+        self.refresh()
+
+    def _failed(self, error: NNMambaError) -> None:
+        self._idle()
+        self.say(str(error))
+        if not isinstance(error, Cancelled):
+            slicer.util.errorDisplay(str(error), windowTitle=_("NNMamba"))
+
+    def _idle(self) -> None:
+        self._job = None
+        self.ui.progressBar.visible = self.ui.progressLabel.visible = False
+        self.refresh()
+
+
+def describe_progress(progress: Progress) -> str:
+    """Return stage, step and seconds left on one line."""
+    text = progress.stage
+    if progress.total > 1:
+        text += f" {progress.done}/{progress.total}"
+    if progress.seconds_left:
+        text += ", " + _("about {seconds} s left").format(seconds=math.ceil(progress.seconds_left))
+    return text
+
+
+def describe_run(provenance: Provenance) -> str:
+    """Return how a result came about, with every way in which the run departed from what was asked for."""
+    ran = _("{model} {version} on {device} ({backend}) in {seconds:.1f} s.").format(
+        model=provenance.model,
+        version=provenance.model_version,
+        device=provenance.device,
+        backend=provenance.scan_backend,
+        seconds=provenance.seconds["total"],
+    )
+    return " ".join([ran, *(f"{notice[:1].upper()}{notice[1:]}." for notice in provenance.notices)])
+
+
+def _fits(name: str, channel: Channel) -> bool:
+    return any(keyword in name.lower() for keyword in channel.keywords)
