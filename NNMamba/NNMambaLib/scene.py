@@ -32,6 +32,8 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Of the voxels, below and above which the display is black and white.
 _WINDOW_PERCENTILES = (0.5, 99.5)
 _WINDOW_SAMPLES = 1_000_000
+# Of a fiducial list: what the model said of each landmark, positions in world RAS, so that a review can go back to it.
+PREDICTED_ATTRIBUTE = "NNMamba.Predicted"
 
 
 def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volume:
@@ -218,15 +220,46 @@ def add_landmarks(
         name = name or _result_name("landmarks", result.provenance, reference_node)
         node = _new_result_node(scene, "vtkMRMLMarkupsFiducialNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
-        for landmark in result.landmarks:
-            position = (*landmark.position, 1.0) if landmark.found else (0.0, 0.0, 0.0, 1.0)
-            index = node.AddControlPoint((_FLIP @ position)[:3].tolist(), landmark.name)
-            node.SetNthControlPointDescription(index, landmark_description(landmark))
-            if reference_node is not None:
-                node.SetNthControlPointAssociatedNodeID(index, reference_node.GetID())
-            if not landmark.found:
-                node.UnsetNthControlPointPosition(index)
+        _fill_landmarks(node, result, reference_node)
     return node
+
+
+def replace_landmarks(
+    node: slicer.vtkMRMLMarkupsFiducialNode,
+    result: LandmarksResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None = None,
+) -> None:
+    """Put a result's landmarks into a fiducial list in place of its points; its parent transform stays."""
+    scene = node.GetScene()
+    scene.SaveStateForUndo()
+    before = node.NewInstance()
+    before.CopyContent(node)
+    try:
+        node.RemoveAllControlPoints()
+        _fill_landmarks(node, result, reference_node)
+        _describe(node, result.provenance)
+    except BaseException:
+        node.CopyContent(before)
+        raise
+
+
+def _fill_landmarks(
+    node: slicer.vtkMRMLMarkupsFiducialNode,
+    result: LandmarksResult,
+    reference_node: slicer.vtkMRMLVolumeNode | None,
+) -> None:
+    """Add a result's landmarks to a list without any, and keep beside them what was predicted."""
+    predicted = []
+    for landmark in result.landmarks:
+        position = (_FLIP @ (*landmark.position, 1.0))[:3].tolist() if landmark.found else None
+        index = node.AddControlPointWorld(position or [0.0, 0.0, 0.0], landmark.name)
+        node.SetNthControlPointDescription(index, landmark_description(landmark))
+        if reference_node is not None:
+            node.SetNthControlPointAssociatedNodeID(index, reference_node.GetID())
+        if not landmark.found:
+            node.UnsetNthControlPointPosition(index)
+        predicted.append({"name": landmark.name, "position": position, "confidence": landmark.confidence})
+    node.SetAttribute(PREDICTED_ATTRIBUTE, json.dumps(predicted))
 
 
 def add_classification(

@@ -1,0 +1,150 @@
+"""Reviewing the landmarks of a fiducial list: what was predicted, what was moved, what was accepted.
+
+All of it is kept in the list's own attributes, so that it is saved and loaded with the scene. Positions are in RAS mm,
+in world space.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from NNMambaLib.output import atomic_file
+from NNMambaLib.results import RESEARCH_USE
+from NNMambaLib.scene import PREDICTED_ATTRIBUTE
+
+if TYPE_CHECKING:
+    import slicer
+
+ACCEPTED_ATTRIBUTE = "NNMamba.Accepted"
+# A point that lies nearer to where it was predicted, in mm, was not moved.
+_UNMOVED = 1e-3
+
+
+class ReviewState(Enum):
+    PREDICTED = "predicted"
+    NOT_FOUND = "not found"
+    MOVED = "moved"
+    PLACED = "placed by hand"
+    REMOVED = "removed"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True)
+class ReviewedLandmark:
+    """A landmark as it stands.
+
+    Attributes:
+        confidence: of the prediction, 0..1.
+        position: where the point is now; None where it is undefined.
+        predicted: where the model found it; None where it did not.
+    """
+
+    name: str
+    confidence: float
+    state: ReviewState
+    position: tuple[float, float, float] | None
+    predicted: tuple[float, float, float] | None
+
+
+def is_reviewable(node: slicer.vtkMRMLMarkupsNode | None) -> bool:
+    """Tell whether a node is a list of landmarks from a model."""
+    return node is not None and node.GetAttribute(PREDICTED_ATTRIBUTE) is not None
+
+
+def reviewed_landmarks(node: slicer.vtkMRMLMarkupsNode) -> list[ReviewedLandmark]:
+    """Return the landmarks of a list in the model's order."""
+    accepted = _accepted(node)
+    landmarks = []
+    for entry in json.loads(node.GetAttribute(PREDICTED_ATTRIBUTE)):
+        name, predicted = entry["name"], entry["position"]
+        position = _position(node, control_point(node, name))
+        state = ReviewState.ACCEPTED if name in accepted else _state(position, predicted)
+        predicted = None if predicted is None else tuple(predicted)
+        landmarks.append(ReviewedLandmark(name, entry["confidence"], state, position, predicted))
+    return landmarks
+
+
+def control_point(node: slicer.vtkMRMLMarkupsNode, name: str) -> int:
+    """Return the index of a landmark's control point, -1 where it was deleted."""
+    return node.GetControlPointIndexByLabel(name)
+
+
+def accept(node: slicer.vtkMRMLMarkupsNode, name: str) -> None:
+    """Mark a landmark as reviewed, as it stands, and lock its point; moved later, it must be accepted again."""
+    position = _position(node, control_point(node, name))
+    _keep_accepted(node, {**_accepted(node), name: position})
+    node.SetNthControlPointLocked(control_point(node, name), True)
+
+
+def reset(node: slicer.vtkMRMLMarkupsNode, name: str) -> None:
+    """Put a landmark back where the model found it, undefined where it did not; a deleted point comes back."""
+    (predicted,) = (landmark.predicted for landmark in reviewed_landmarks(node) if landmark.name == name)
+    _keep_accepted(node, {key: value for key, value in _accepted(node).items() if key != name})
+    index = control_point(node, name)
+    if index < 0:
+        index = node.AddControlPointWorld(predicted or [0.0, 0.0, 0.0], name)
+    node.SetNthControlPointLocked(index, False)
+    if predicted is None:
+        node.UnsetNthControlPointPosition(index)
+    else:
+        node.SetNthControlPointPositionWorld(index, predicted)
+
+
+def write_review(node: slicer.vtkMRMLMarkupsNode, path: str | Path) -> None:
+    """Write the landmarks of a list as a table (.csv), whole or not at all.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    axes = ("R", "A", "S")
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["landmark", "confidence", "state", *(f"{axis} mm" for axis in axes), *(f"predicted {a} mm" for a in axes)]
+        )
+        for landmark in reviewed_landmarks(node):
+            positions = [landmark.position or ("",) * 3, landmark.predicted or ("",) * 3]
+            numbers = [value if value == "" else f"{value:.4f}" for position in positions for value in position]
+            writer.writerow([landmark.name, f"{landmark.confidence:.4f}", landmark.state.value, *numbers])
+        writer.writerow([f"{node.GetName()}: {node.GetAttribute('NNMamba.Model')}. {RESEARCH_USE}"])
+
+
+def _state(position: tuple[float, ...] | None, predicted: list[float] | None) -> ReviewState:
+    if position is None:
+        return ReviewState.NOT_FOUND if predicted is None else ReviewState.REMOVED
+    if predicted is None:
+        return ReviewState.PLACED
+    return ReviewState.PREDICTED if _near(position, predicted) else ReviewState.MOVED
+
+
+def _position(node: slicer.vtkMRMLMarkupsNode, index: int) -> tuple[float, float, float] | None:
+    if index < 0 or node.GetNthControlPointPositionStatus(index) != node.PositionDefined:
+        return None
+    return tuple(node.GetNthControlPointPositionWorld(index))
+
+
+def _accepted(node: slicer.vtkMRMLMarkupsNode) -> dict[str, tuple[float, float, float] | None]:
+    """Return the landmarks that were accepted and have not been moved since."""
+    accepted = json.loads(node.GetAttribute(ACCEPTED_ATTRIBUTE) or "{}")
+    return {name: where for name, where in accepted.items() if _same(_position(node, control_point(node, name)), where)}
+
+
+def _keep_accepted(node: slicer.vtkMRMLMarkupsNode, accepted: dict) -> None:
+    node.SetAttribute(ACCEPTED_ATTRIBUTE, json.dumps(accepted))
+
+
+def _same(one, other) -> bool:
+    if one is None or other is None:
+        return one is other
+    return _near(one, other)
+
+
+def _near(one, other) -> bool:
+    return float(np.linalg.norm(np.subtract(one, other))) <= _UNMOVED

@@ -1,0 +1,151 @@
+"""What the panel NNMamba Landmarks adds to `TaskPanel`: the output list and its review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from NNMambaLib import landmark_review
+from NNMambaLib import scene as nnmamba_scene
+from NNMambaLib.errors import NNMambaError
+from NNMambaLib.landmark_review import ReviewedLandmark, ReviewState
+from NNMambaLib.results import LandmarksResult
+
+_MARKS = {
+    ReviewState.PREDICTED: "\N{BULLET}",
+    ReviewState.NOT_FOUND: "\N{EN DASH}",
+    ReviewState.MOVED: "\N{RIGHTWARDS ARROW}",
+    ReviewState.PLACED: "+",
+    ReviewState.REMOVED: "\N{MULTIPLICATION SIGN}",
+    ReviewState.ACCEPTED: "\N{CHECK MARK}",
+}
+_LOW_MARK = "\N{WARNING SIGN}"
+
+
+class LandmarksTask(VTKObservationMixin):
+    """Options, output and review of landmarks; see `NNMambaLib.panel.task_panel.Task`.
+
+    Args:
+        ui: ``outputSelector``, ``stepSlider``, ``confidenceSlider``, ``padSmallCheckBox``, ``reviewTable``,
+            ``acceptButton``, ``resetButton``, ``exportButton``, and those of `TaskPanel`.
+    """
+
+    name = "landmarks"
+
+    def __init__(self, ui):
+        VTKObservationMixin.__init__(self)
+        self.ui = ui
+        self._node = None
+        self._landmarks: list[ReviewedLandmark] = []
+        ui.outputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._output_changed)
+        ui.reviewTable.connect("itemSelectionChanged()", self._row_selected)
+        ui.confidenceSlider.connect("valueChanged(double)", self._list)
+        ui.acceptButton.connect("clicked(bool)", self._accept)
+        ui.resetButton.connect("clicked(bool)", self._reset)
+        ui.exportButton.connect("clicked(bool)", self._export)
+
+    def options(self) -> dict[str, Any]:
+        return {"step": self.ui.stepSlider.value, "pad_small": self.ui.padSmallCheckBox.checked}
+
+    def check(self) -> str | None:
+        return None
+
+    def show(self, result: LandmarksResult, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
+        """Put the landmarks into the chosen list or a new one, ready for review."""
+        output = self.ui.outputSelector.currentNode()
+        if output is None:
+            output = nnmamba_scene.add_landmarks(slicer.mrmlScene, result, nodes[0])
+        else:
+            nnmamba_scene.replace_landmarks(output, result, nodes[0])
+        self.ui.outputSelector.setCurrentNode(output)
+        self._output_changed(output)
+
+    def close(self) -> None:
+        """Let go of the list."""
+        self.removeObservers()
+
+    def _output_changed(self, node) -> None:
+        self.removeObservers()
+        self._node = node if landmark_review.is_reviewable(node) else None
+        if self._node is not None:
+            for event in (vtk.vtkCommand.ModifiedEvent, self._node.PointEndInteractionEvent):
+                self.addObserver(self._node, event, self._list)
+        self._list()
+
+    def _list(self, caller=None, event=None) -> None:
+        """Fill the table; the selection stays."""
+        table, low = self.ui.reviewTable, self.ui.confidenceSlider.value
+        row, was_blocked = table.currentRow(), table.blockSignals(True)
+        self._landmarks = [] if self._node is None else landmark_review.reviewed_landmarks(self._node)
+        table.setRowCount(len(self._landmarks))
+        for number, landmark in enumerate(self._landmarks):
+            for column, text in enumerate((landmark.name, f"{landmark.confidence:.2f}", describe(landmark, low))):
+                table.setItem(number, column, qt.QTableWidgetItem(text))
+            table.item(number, 0).setToolTip(self._description(landmark.name))
+        table.resizeColumnToContents(0)
+        if 0 <= row < len(self._landmarks):
+            table.selectRow(row)
+        table.blockSignals(was_blocked)
+        self._update_buttons()
+
+    def _description(self, name: str) -> str:
+        index = landmark_review.control_point(self._node, name)
+        return self._node.GetNthControlPointDescription(index) if index >= 0 else ""
+
+    def _selected(self) -> ReviewedLandmark | None:
+        row = self.ui.reviewTable.currentRow()
+        return self._landmarks[row] if 0 <= row < len(self._landmarks) else None
+
+    def _row_selected(self) -> None:
+        landmark = self._selected()
+        if landmark is not None and landmark.position is not None:
+            slicer.vtkMRMLSliceNode.JumpAllSlices(
+                slicer.mrmlScene, *landmark.position, slicer.vtkMRMLSliceNode.CenteredJumpSlice
+            )
+        self._update_buttons()
+
+    def _update_buttons(self) -> None:
+        landmark = self._selected()
+        self.ui.acceptButton.enabled = landmark is not None and landmark.state is not ReviewState.ACCEPTED
+        unchanged = (ReviewState.PREDICTED, ReviewState.NOT_FOUND)
+        self.ui.resetButton.enabled = landmark is not None and landmark.state not in unchanged
+        self.ui.exportButton.enabled = self._node is not None
+
+    def _accept(self, checked: bool = False) -> None:
+        landmark_review.accept(self._node, self._selected().name)
+        self._list()
+
+    def _reset(self, checked: bool = False) -> None:
+        landmark_review.reset(self._node, self._selected().name)
+        self._list()
+
+    def _export(self, checked: bool = False) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(),
+            _("Save landmarks"),
+            f"{self._node.GetName()}.csv",
+            _("Table (*.csv);;Markups (*.mrk.json)"),
+        )
+        if not path:
+            return
+        try:
+            if path.lower().endswith(".mrk.json"):
+                slicer.util.saveNode(self._node, path)
+            else:
+                landmark_review.write_review(self._node, path)
+        except (NNMambaError, RuntimeError) as error:
+            slicer.util.errorDisplay(str(error), windowTitle=_("NNMamba"))
+
+
+def describe(landmark: ReviewedLandmark, low: float) -> str:
+    """Return a landmark's state in a sign and in words."""
+    doubtful = landmark.state is ReviewState.PREDICTED and landmark.confidence < low
+    if doubtful:
+        return f"{_LOW_MARK} {_('low confidence')}"
+    return f"{_MARKS[landmark.state]} {_(landmark.state.value)}"
