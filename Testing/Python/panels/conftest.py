@@ -1,0 +1,78 @@
+"""A host with a head in its scene, and tiny models that the panels find as installed ones."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from intensity_network import write_segmentation_package
+from NNMambaLib.models.random_package import random_manifest, write_random_package
+from phantoms import bodies, grid_matrix, oblique_rotation, sample
+
+_SHAPE = (32, 64, 32)
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory):
+    """Installed models: one that labels intensities, and random ones for landmarks and classes."""
+    folder = tmp_path_factory.mktemp("models")
+    write_segmentation_package(folder / "nearest-number")
+    for task in ("landmarks", "classification"):
+        manifest = random_manifest(task, outputs=3, base_width=4, patch=(32, 32, 32), spacing=(3.0, 3.0, 3.0))
+        write_random_package(folder / f"random-{task}", manifest)
+    return folder
+
+
+@pytest.fixture
+def host(models_folder, monkeypatch):
+    pytest.importorskip("PySide6", reason="PySide6 is not installed")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    from slicer_host import SlicerHost
+
+    monkeypatch.setenv("NNMAMBA_MODELS", str(models_folder))
+    with SlicerHost() as host:
+        yield host
+        from NNMambaLib.panel.shared_worker import close_shared_worker
+
+        close_shared_worker()
+    # They hold this host's Qt and Slicer.
+    for name in [name for name in sys.modules if name.split(".")[:2] == ["NNMambaLib", "panel"]]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def phantom():
+    return sample(bodies, _SHAPE, grid_matrix("LIP", (3, 2.5, 3), _SHAPE, oblique_rotation()), "head t1")
+
+
+@pytest.fixture
+def head(host, phantom):
+    """A volume node."""
+    from NNMambaLib.scene import add_volume
+
+    return add_volume(host.scene, phantom)
+
+
+@pytest.fixture
+def scene_content(host):
+    """A function that returns the scene's nodes with their names, and each volume's voxels."""
+
+    def content():
+        nodes = [host.scene.GetNthNode(index) for index in range(host.scene.GetNumberOfNodes())]
+        kept = [node for node in nodes if not node.IsA("vtkMRMLScriptedModuleNode")]
+        return {node.GetID(): node.GetName() for node in kept}
+
+    return content
+
+
+def choose_model(widget, name):
+    """Choose an installed model in a task panel."""
+    box = widget.lifecycle.panel.ui.modelComboBox
+    box.currentIndex = box.findData(name)
+    assert box.currentData == name
+
+
+def same_voxels(node, array):
+    import slicer.util
+
+    return np.array_equal(slicer.util.arrayFromVolume(node), array)
