@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import BackendError, ModelError, VolumeError
-from NNMambaLib.inference import classification, landmarks, memory, segmentation
+from NNMambaLib.inference import classification, landmarks, memory, occlusion, segmentation
 from NNMambaLib.inference.job import Job, Machine
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling
@@ -21,11 +22,8 @@ from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor, Progress
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.selective_scan import resolve_backend
-from NNMambaLib.results import (
-    ClassificationResult,
-    LandmarksResult,
-    SegmentationResult,
-)
+from NNMambaLib.resampling import resample
+from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
 from NNMambaLib.volume import Grid, Volume
 
 OnProgress = Callable[[Progress], None]
@@ -141,6 +139,7 @@ class Engine:
         self,
         volume: Volume | Sequence[Volume],
         model: Model,
+        explain: str | None = None,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
         on_estimate: OnEstimate | None = None,
@@ -148,17 +147,52 @@ class Engine:
         """Return calibrated probabilities for each of the model's questions; see `segment`.
 
         The volume is cropped or padded about its centre to the model's size.
+
+        Args:
+            explain: one of the questions: which regions speak for its answer, by 343 more runs of the network, each
+                with another part of the volume hidden.
         """
         job = self._job("classification", model, volume, True, on_progress, is_cancelled, on_estimate)
+        questions = [target.name for target in job.manifest.targets]
+        if explain is not None and explain not in questions:
+            raise ModelError(
+                f"The model {job.manifest.name} does not answer '{explain}': choose one of its questions "
+                f"({', '.join(questions)})."
+            )
         if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
             job.notices.append(f"cropped about its centre: {job.sizes}")
 
         def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
-            return classification.classify(
-                prepared.array, network, attempt.device, attempt.patch, job.manifest.targets, job.monitor
+            where = network, attempt.device, attempt.patch, job.manifest.targets
+            predictions = classification.classify(prepared.array, *where, job.monitor)
+            if explain is None:
+                return predictions, None
+            prediction = predictions[questions.index(explain)]
+            explanation = occlusion.explain(prepared, *where, prediction, job.monitor)
+            job.monitor.stage("Back to the input's grid", 1)
+            on_input = resample(explanation.volume, job.volume.grid, outside=0.0)
+            return predictions, replace(
+                explanation, volume=Volume(on_input.array, job.volume.matrix, f"{job.volume.name} explanation")
             )
 
-        return ClassificationResult(job.run(run, job.need()), job.provenance({}))
+        predictions, explanation = job.run(run, job.need(explanation=explain is not None))
+        options = {} if explain is None else {"explain": explain}
+        return ClassificationResult(predictions, job.provenance(options), explanation=explanation)
+
+    def explain(
+        self,
+        volume: Volume | Sequence[Volume],
+        model: Model,
+        target: str | None = None,
+        on_progress: OnProgress | None = None,
+        is_cancelled: IsCancelled | None = None,
+        on_estimate: OnEstimate | None = None,
+    ) -> ClassificationResult:
+        """Return what `classify` does, with an explanation: of one question's answer, by default the first's."""
+        package = find_package(model)
+        package.require_task("classification")
+        target = target or package.manifest.targets[0].name
+        return self.classify(volume, package, target, on_progress, is_cancelled, on_estimate)
 
     def run(self, task: str, volume: Volume | Sequence[Volume], model: Model, **options) -> Any:
         """Run a task by its name: `segment`, `detect_landmarks` or `classify`, with their options."""

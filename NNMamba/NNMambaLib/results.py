@@ -97,9 +97,35 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Which regions speak for the answer to one question.
+
+    Attributes:
+        target: the question.
+        predicted: the class that is spoken for.
+        volume: (1, z, y, x) of float32: by how much the probability of that class falls when a cuboid around the voxel
+            is hidden, averaged over such cuboids. Negative where the region speaks against the class; 0 where it does
+            not matter, and where the model does not look.
+    """
+
+    target: str
+    predicted: str
+    volume: Volume
+
+
+@dataclass(frozen=True)
 class ClassificationResult:
-    """The answers to a classifier's questions."""
+    """The answers to a classifier's questions, and, where asked for, what speaks for one of them."""
 
     predictions: tuple[Prediction, ...]
     provenance: Provenance
     research_use: str = field(default=RESEARCH_USE)
+    explanation: Explanation | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all but the explanation's volume, as JSON can hold it."""
+        return {
+            "predictions": [asdict(prediction) for prediction in self.predictions],
+            "provenance": self.provenance.as_dict(),
+            "research_use": self.research_use,
+        }

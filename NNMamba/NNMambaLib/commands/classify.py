@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> dict:
     if not arguments.output.endswith(".json"):
         raise OutputError(f"{arguments.output} must end in .json.")
     result = run_job(arguments, "classification", [arguments.output])
-    write_json(asdict(result), arguments.output)
+    write_json(result.as_dict(), arguments.output)
     rows = [
         [prediction.target, name, f"{p:.3f}", "predicted" if name == prediction.predicted else ""]
         for prediction in result.predictions

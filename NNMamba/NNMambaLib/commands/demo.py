@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
@@ -65,7 +64,7 @@ def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Pat
     writers = {
         "labels.seg.nrrd": segmentation and (lambda path: write_segmentation(segmentation, path)),
         "landmarks.mrk.json": landmarks and (lambda path: write_markups(landmarks, path)),
-        "classification.json": classification and (lambda path: write_json(asdict(classification), path)),
+        "classification.json": classification and (lambda path: write_json(classification.as_dict(), path)),
         "scene.mrb": lambda path: _write_scene(volume, segmentation, landmarks, classification, path),
         "views.png": lambda path: render_views(
             path, volume, segmentation, landmarks, title="NNMamba demo: sample head, T1-weighted MR", overwrite=True

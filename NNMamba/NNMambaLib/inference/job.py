@@ -81,12 +81,12 @@ class Job:
         sizes = ("x".join(str(size) for size in reversed(shape)) for shape in (self.grid.shape, self.patch))
         return "{} voxels where the model's patch has {}".format(*sizes)
 
-    def need(self, probabilities: bool = False, entropy: bool = False) -> memory.NeedOfPatch:
+    def need(self, probabilities: bool = False, entropy: bool = False, explanation: bool = False) -> memory.NeedOfPatch:
         """Return what the job needs of memory, as a function of the patch."""
         network = self.manifest.network
         sizes = memory.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
         if self.manifest.task == "classification":
-            return partial(memory.classifier_need, sizes)
+            return partial(memory.classifier_need, sizes, explanation=explanation)
         if self.manifest.task == "landmarks":
             return partial(memory.dense_need, sizes, half_volumes=0, kept_bytes=4 * network.out_channels)
         half_volumes = (network.out_channels if probabilities else 0) + (2 if entropy else 0)

@@ -104,10 +104,12 @@ def dense_need(sizes: JobSizes, patch: tuple[int, int, int], half_volumes: int, 
     return _with_margin(kept + slab, max(sizes.preparing_bytes, kept + returning), tile)
 
 
-def classifier_need(sizes: JobSizes, patch: tuple[int, int, int]) -> MemoryNeed:
-    """Return what a classifier needs."""
+def classifier_need(sizes: JobSizes, patch: tuple[int, int, int], explanation: bool = False) -> MemoryNeed:
+    """Return what a classifier needs; an explanation is a volume on the input's grid, of which there are two copies."""
     tile = network_bytes(sizes.network, patch, classifier=True)
-    return _with_margin(sizes.prepared_bytes + math.prod(patch) * _FLOAT, sizes.preparing_bytes, tile)
+    returning = sizes.prepared_bytes + 2 * _FLOAT * math.prod(sizes.source) if explanation else 0
+    around = max(sizes.preparing_bytes, returning)
+    return _with_margin(sizes.prepared_bytes + math.prod(patch) * _FLOAT, around, tile)
 
 
 def _with_margin(running: int, around: int, network: int) -> MemoryNeed:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.monitor import Progress
-from NNMambaLib.results import SegmentationResult
+from NNMambaLib.results import ClassificationResult, SegmentationResult
 from NNMambaLib.volume import Volume
 from NNMambaLib.worker import voxels
 from NNMambaLib.worker.messages import Result, from_line, result_from_message, to_line
@@ -347,6 +347,9 @@ class WorkerClient:
 
 def in_memory(result: Result) -> Result:
     """Return a result that outlives the worker's files."""
+    if isinstance(result, ClassificationResult) and result.explanation is not None:
+        explanation = result.explanation
+        return replace(result, explanation=replace(explanation, volume=voxels.in_memory(explanation.volume)))
     if not isinstance(result, SegmentationResult):
         return result
     volumes = {name: voxels.in_memory(getattr(result, name)) for name in ("labels", "probabilities", "entropy")}

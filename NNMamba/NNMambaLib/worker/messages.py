@@ -10,6 +10,7 @@ from typing import Any
 from NNMambaLib.models.manifest import label_from_dict
 from NNMambaLib.results import (
     ClassificationResult,
+    Explanation,
     Landmark,
     LandmarksResult,
     Prediction,
@@ -51,7 +52,17 @@ def result_to_message(result: Result, folder: Path) -> dict[str, Any]:
         landmarks = [asdict(landmark) for landmark in result.landmarks]
         return {"task": "landmarks", "provenance": provenance, "landmarks": landmarks}
     predictions = [asdict(prediction) for prediction in result.predictions]
-    return {"task": "classification", "provenance": provenance, "predictions": predictions}
+    explanation = result.explanation and {
+        "target": result.explanation.target,
+        "predicted": result.explanation.predicted,
+        "volume": write(result.explanation.volume, folder / "explanation.raw"),
+    }
+    return {
+        "task": "classification",
+        "provenance": provenance,
+        "predictions": predictions,
+        "explanation": explanation,
+    }
 
 
 def result_from_message(message: dict[str, Any]) -> Result:
@@ -67,7 +78,12 @@ def result_from_message(message: dict[str, Any]) -> Result:
         )
     if message["task"] == "landmarks":
         return LandmarksResult(tuple(_landmark(entry) for entry in message["landmarks"]), provenance)
-    return ClassificationResult(tuple(Prediction(**entry) for entry in message["predictions"]), provenance)
+    explanation = message["explanation"]
+    return ClassificationResult(
+        tuple(Prediction(**entry) for entry in message["predictions"]),
+        provenance,
+        explanation=explanation and Explanation(**{**explanation, "volume": map_volume(explanation["volume"])}),
+    )
 
 
 def _label(entry: dict[str, Any]):

@@ -90,6 +90,20 @@ def test_classification_is_the_engines_own(worker, phantom, classification_packa
     assert found.predictions == Engine("cpu", "torch").classify(phantom, classification_package).predictions
 
 
+def test_explanation_is_the_engines_own_and_outlives_the_workers_files(worker, phantom, classification_package):
+    options = {"explain": "random"}
+    path = str(classification_package.path)
+    request = JobRequest("classification", path, [phantom], options, device="cpu", backend="torch")
+    found = run_in_worker(worker.client, worker.transport, request)
+    expected = Engine("cpu", "torch").classify(phantom, classification_package, **options)
+    assert found.predictions == expected.predictions
+    assert (found.explanation.target, found.explanation.predicted) == ("random", expected.predictions[0].predicted)
+    np.testing.assert_array_equal(found.explanation.volume.array, expected.explanation.volume.array)
+    np.testing.assert_array_equal(found.explanation.volume.matrix, phantom.matrix)
+    assert found.explanation.volume.array.any()
+    assert worker.files() == ["worker.log"]
+
+
 def test_volume_that_is_not_contiguous_arrives_as_it_is(worker, segmentation_package):
     stored = sample(bodies, (64, 32, 32), grid_matrix("RAS", (3, 3, 3), (64, 32, 32)))
     view = stored.reoriented("PSL")
