@@ -94,6 +94,10 @@ class TaskPanel:
             except ModelError as error:
                 self.say(str(error))
                 continue
+            except ImportError:
+                # Manifests are checked with a package that Slicer does not come with.
+                self.say(_("Set up NNMamba first: open the module NNMamba and press Set up."))
+                break
             if manifest.task == self._task.name:
                 box.addItem(manifest.title or name, name)
         box.currentIndex = max(0, box.findData(chosen))
