@@ -1,0 +1,265 @@
+"""The host: a scene with Slicer's logics, an application with PythonQt's rules, and the panels in it."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import slicer
+import slicer.util
+from PySide6 import QtCore, QtWidgets
+
+from NNMambaLib.headless import headless_application, read_mrb, write_mrb
+from slicer_host import pythonqt
+from slicer_host.application import application, qSlicerIOManager, qSlicerMainWindow
+from slicer_host.dialogs import Dialogs
+from slicer_host.failures import Failures
+from slicer_host.layout import qSlicerLayoutManager
+from slicer_host.modules import (
+    Modules,
+    qSlicerAbstractModuleWidget,
+    qSlicerScriptedLoadableModule,
+    qSlicerScriptedLoadableModuleWidget,
+)
+from slicer_host.observers import stop_observing
+from slicer_host.packaging_module import packaging_module
+from slicer_host.qt_module import QtModule
+from slicer_host.ui_loader import stand_in_widgets
+
+ROOT = Path(__file__).parents[3]
+_HERE = Path(__file__).parent
+_MORE_LOGICS = {
+    "Colors": "vtkSlicerColorLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Plots": "vtkSlicerPlotsLogic",
+    "Texts": "vtkSlicerTextsLogic",
+    "Transforms": "vtkSlicerTransformLogic",
+}
+_PAUSE_SECONDS = 0.005
+_BEAT_MILLISECONDS = 5
+
+
+class SlicerHost:
+    """Runs panels: ``with SlicerHost() as host: widget = host.open("NNMambaSegment")``.
+
+    Attributes:
+        scene: the scene, `slicer.mrmlScene`.
+        dialogs: the answers to dialogs and those that were shown.
+        layout: the layout manager with the views, `slicer.app.layoutManager()`.
+        opened_urls: what was to be opened in a browser or file manager.
+        installed: what pip was asked to install; nothing ever is.
+        restarts: how often the application was to be restarted.
+    """
+
+    def __init__(self):
+        self.failures = Failures()
+        self.dialogs = Dialogs(self.failures.report)
+        self.opened_urls: list[str] = []
+        self.installed: list[list[str]] = []
+        self.restarts = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SlicerHost:
+        self._app = application()
+        with ExitStack() as stack:
+            self.application_logic = stack.enter_context(headless_application())
+            self.scene = self.application_logic.GetMRMLScene()
+            self._set_settings()
+            self._app._host = self
+            stack.callback(setattr, self._app, "_host", None)
+            self.failures.install()
+            stack.callback(self.failures.remove)
+            pythonqt.answer_dialog = self.dialogs.execute
+            self._install_modules(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        with self._stack:
+            for name in [name for name, module in self.modules.found.items() if module.path]:
+                self.close_module(name)
+            self.main_window.close()
+            self.main_window.deleteLater()
+            self.layout._clear()
+            self.process_events()
+            if error is None:
+                self.failures.raise_found()
+                self.dialogs.check_all_shown()
+            stop_observing()
+            pythonqt.forget_connections()
+            gc.collect()
+
+    def open(self, module: str | Path):
+        """Load a scripted module, show its panel and return its ScriptedLoadableModuleWidget.
+
+        Args:
+            module: name of a module of this repository, or path of a module's file.
+        """
+        path = Path(module) if str(module).endswith(".py") else ROOT / module / f"{module}.py"
+        self.modules.load(path.absolute())
+        self.main_window.show()
+        slicer.util.selectModule(path.stem)
+        self.process_events()
+        self.failures.raise_found()
+        return slicer.util.getModuleWidget(path.stem)
+
+    def close_module(self, name: str) -> None:
+        """Leave a module's panel, clean it up and unload the module, as when Slicer closes."""
+        self.modules.unload(name)
+        self.process_events()
+
+    def reload(self, name: str):
+        """Reload a module as its button in developer mode does, and return the new ScriptedLoadableModuleWidget."""
+        slicer.util.reloadScriptedModule(name)
+        self.process_events()
+        self.failures.raise_found()
+        return slicer.util.getModuleWidget(name)
+
+    def process_events(self) -> None:
+        """Let Qt do what is due, deletions included."""
+        self._app.processEvents()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+
+    def wait(self, condition: Callable[[], object] = lambda: True, seconds: float = 10) -> None:
+        """Let events happen until a condition holds.
+
+        Raises:
+            TimeoutError: if it does not hold in time.
+            BaseException: what a slot, a timer or an observer raised meanwhile.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            self.process_events()
+            self.failures.raise_found()
+            if condition():
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"the condition does not hold after {seconds} s")
+            time.sleep(_PAUSE_SECONDS)
+
+    @contextmanager
+    def heartbeat(self) -> Iterator[Heartbeat]:
+        """Measure how long the block, and the waiting in it, keeps Qt from handling events."""
+        beat = Heartbeat()
+        timer = QtCore.QTimer()
+        timer.setTimerType(QtCore.Qt.PreciseTimer)
+        timer.setInterval(_BEAT_MILLISECONDS)
+        timer.connect("timeout()", beat._beat)
+        beat._start()
+        timer.start()
+        try:
+            yield beat
+            self.process_events()
+        finally:
+            timer.stop()
+            beat._beat()
+
+    def save_scene(self, path: str | Path) -> None:
+        """Write the scene to a ``.mrb`` file."""
+        slicer.app.coreIOManager().addDefaultStorageNodes()
+        write_mrb(self.scene, path)
+
+    def load_scene(self, path: str | Path) -> None:
+        """Replace the scene by that of a ``.mrb`` file."""
+        self.scene.Clear(0)
+        read_mrb(self.scene, path)
+        self.process_events()
+
+    def screenshot(self, path: str | Path, module: str | None = None, views: bool = True, size=(1600, 1000)) -> None:
+        """Write a PNG of the panel beside the views, or of the panel alone in all its height.
+
+        Args:
+            module: whose panel is shown; by default the one that is.
+        """
+        if module is not None:
+            slicer.util.selectModule(module)
+        self.main_window.show()
+        self.main_window.resize(*size)
+        self.process_events()
+        if views:
+            self.layout._draw()
+            image = self.main_window.grab()
+        else:
+            panel = self.main_window._panels.currentWidget()
+            panel.resize(panel.width, QtWidgets.QWidget.sizeHint(panel).height())
+            image = panel.grab()
+        if not image.save(str(path)):
+            raise OSError(f"{path} cannot be written")
+        self.process_events()
+
+    def _set_settings(self):
+        """Give `QSettings()` an empty file of its own."""
+        folder = self.application_logic.GetTemporaryPath()
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
+        QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, folder)
+        QtCore.QCoreApplication.setOrganizationName("slicer-host")
+        QtCore.QCoreApplication.setApplicationName("Slicer")
+
+    def _install_modules(self, stack: ExitStack):
+        """Put `qt`, `ctk` and what the wheel's `slicer` lacks where panels import them; undone with the stack."""
+        logics = {name: self.application_logic.GetModuleLogic(name) for name in ("Volumes", "Segmentations", "Markups")}
+        logics["Tables"] = self.application_logic.GetModuleLogic("Tables")
+        for name, class_name in _MORE_LOGICS.items():
+            logics[name] = logic = getattr(slicer, class_name)()
+            logic.SetMRMLApplicationLogic(self.application_logic)
+            self.application_logic.SetModuleLogic(name, logic)
+            logic.SetMRMLScene(self.scene)
+        widgets = stand_in_widgets()
+        ctk = types.ModuleType("ctk")
+        vars(ctk).update({name: made for name, made in widgets.items() if name.startswith("ctk")})
+        tr = types.ModuleType("slicer.i18n")
+        tr.tr = tr.translate = lambda *arguments: arguments[-1]
+        _put(stack, sys.modules, {"qt": QtModule(self.dialogs, self.opened_urls), "ctk": ctk})
+        self.modules = Modules(logics)
+        self.io_manager = qSlicerIOManager(self)
+        added = {name: made for name, made in widgets.items() if not name.startswith("ctk")}
+        for made in (qSlicerAbstractModuleWidget, qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget):
+            added[made.__name__] = made
+        added |= {"app": self._app, "mrmlScene": self.scene, "selfTests": {}}
+        added |= {"modules": self.modules.namespace, "moduleNames": self.modules.names, "i18n": tr}
+        _put(stack, vars(slicer), added)
+        self.layout = qSlicerLayoutManager(self.application_logic)
+        self.main_window = qSlicerMainWindow(self.modules.selector, self.layout.viewport())
+        made = {"i18n": tr, "packaging": packaging_module(self.installed)}
+        _put(stack, sys.modules, {f"slicer.{name}": module for name, module in made.items()})
+        for name, file in (("ScriptedLoadableModule", "scripted_module"), ("parameterNodeWrapper", "parameter_node")):
+            specification = importlib.util.spec_from_file_location(f"slicer.{name}", _HERE / f"{file}.py")
+            made[name] = importlib.util.module_from_spec(specification)
+            _put(stack, sys.modules, {f"slicer.{name}": made[name]})
+            specification.loader.exec_module(made[name])
+        _put(stack, vars(slicer), made)
+
+
+class Heartbeat:
+    """The longest time without a beat, in milliseconds."""
+
+    def __init__(self):
+        self.longest_ms = 0.0
+        self._last = 0.0
+
+    def _start(self):
+        self._last = time.perf_counter()
+
+    def _beat(self):
+        now = time.perf_counter()
+        self.longest_ms, self._last = max(self.longest_ms, (now - self._last) * 1000), now
+
+
+def _put(stack: ExitStack, mapping: dict, added: dict) -> None:
+    """Add entries to a mapping until the stack is left."""
+    absent = object()
+    for name, value in added.items():
+        before = mapping.get(name, absent)
+        stack.callback(mapping.pop, name, None) if before is absent else stack.callback(
+            mapping.__setitem__, name, before
+        )
+        mapping[name] = value

@@ -1,0 +1,38 @@
+"""What the C++ classes offer that the host stands in for: what Slicer 5.10 and 5.12 both have."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+# {class: base, and the names of its own properties, slots and invokable methods, and its signals' signatures}
+MEMBERS: dict[str, dict] = json.loads(Path(__file__).with_name("members.json").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Members:
+    """The members of a class, with those of its bases up to the first class of Qt."""
+
+    qt_base: str = ""
+    properties: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    signals: tuple[str, ...] = ()
+
+    @staticmethod
+    @cache
+    def of(name: str) -> Members:
+        if name not in MEMBERS:
+            return Members(name)
+        own, base = MEMBERS[name], Members.of(MEMBERS[name]["base"])
+        return Members(
+            base.qt_base,
+            base.properties | set(own["properties"]),
+            base.methods | set(own["methods"]),
+            (*own["signals"], *base.signals),
+        )
+
+    @cached_property
+    def all(self) -> frozenset[str]:
+        return self.properties | self.methods | {signal.partition("(")[0] for signal in self.signals}
