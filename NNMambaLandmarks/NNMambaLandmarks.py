@@ -76,7 +76,9 @@ class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.lifecycle.exit()
 
     def cleanup(self):
-        self.lifecycle.cleanup()
+        # A set-up that failed leaves nothing to clean up.
+        if self.lifecycle is not None:
+            self.lifecycle.cleanup()
 
 
 class NNMambaLandmarksLogic(ScriptedLoadableModuleLogic):

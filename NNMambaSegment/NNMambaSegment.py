@@ -78,7 +78,9 @@ class NNMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.lifecycle.exit()
 
     def cleanup(self):
-        self.lifecycle.cleanup()
+        # A set-up that failed leaves nothing to clean up.
+        if self.lifecycle is not None:
+            self.lifecycle.cleanup()
 
 
 class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):

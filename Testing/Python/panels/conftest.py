@@ -2,7 +2,6 @@
 
 import sys
 
-import numpy as np
 import pytest
 
 from intensity_network import write_segmentation_package
@@ -72,7 +71,16 @@ def choose_model(widget, name):
     assert box.currentData == name
 
 
-def same_voxels(node, array):
-    import slicer.util
+def run(host, widget):
+    """Press Apply and wait for the end."""
+    panel = widget.lifecycle.panel
+    assert panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip
+    panel.ui.applyButton.click()
+    assert panel.running, panel.ui.messageLabel.text
+    host.wait(lambda: not panel.running, 120)
 
-    return np.array_equal(slicer.util.arrayFromVolume(node), array)
+
+def start(host, panel):
+    """Press Apply and wait until the network runs."""
+    panel.ui.applyButton.click()
+    host.wait(lambda: panel.ui.progressLabel.text.startswith("Segmenting "), 120)

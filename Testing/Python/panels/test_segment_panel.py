@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from panels.conftest import choose_model
+from panels.conftest import choose_model, run
 
 
 @pytest.fixture
@@ -18,33 +18,121 @@ def ui(widget):
     return widget.lifecycle.panel.ui
 
 
-def run(host, widget):
-    """Press Apply and wait for the end."""
-    ui = widget.lifecycle.panel.ui
-    assert ui.applyButton.enabled, ui.applyButton.toolTip
-    ui.applyButton.click()
-    assert widget.lifecycle.panel.running
-    host.wait(lambda: not widget.lifecycle.panel.running, 120)
+def segment_names(node):
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegment(number).GetName() for number in range(segmentation.GetNumberOfSegments())]
 
 
-def test_volume_is_chosen_by_itself_and_apply_is_ready(host, head, ui):
+def test_volume_is_chosen_by_itself_and_apply_is_ready(head, ui):
     assert ui.inputSelector0.currentNode() is head
     assert ui.applyButton.enabled
     assert ui.applyButton.text == "Apply"
     assert not ui.inputSelector1.visible
 
 
-def test_apply_adds_the_segmentation_of_the_engine(host, head, widget, ui, phantom):
+def test_without_a_volume_apply_is_off_and_says_why(ui):
+    ui.inputSelector0.setCurrentNode(None)
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Choose a volume for intensity."
+
+
+def test_model_is_described_with_its_licence(ui):
+    assert "Licence:" in ui.modelLabel.text
+
+
+def test_apply_adds_the_segmentation_of_the_engine(host, head, widget, ui):
     from NNMambaLib.engine import Engine
     from NNMambaLib.scene import volume_from_node
 
     run(host, widget)
     node = ui.outputSelector.currentNode()
-    segmentation = node.GetSegmentation()
-    assert [segmentation.GetNthSegment(n).GetName() for n in range(3)] == ["low", "middle", "high"]
+    assert segment_names(node) == ["low", "middle", "high"]
     assert node.GetAttribute("NNMamba.Model") == "nearest-number"
     expected = Engine("cpu").segment(volume_from_node(head), "nearest-number")
     shown = {ui.volumesTable.item(row, 0).text(): ui.volumesTable.item(row, 1).text() for row in range(3)}
     assert shown == {name: f"{volume:.1f}" for name, volume in expected.volumes_ml.items()}
     assert "nearest-number" in ui.messageLabel.text
     assert ui.applyButton.text == "Apply"
+
+
+def test_panel_gives_what_the_logic_gives_to_scripts(host, head, widget, ui):
+    from slicer.util import arrayFromSegmentBinaryLabelmap
+
+    run(host, widget)
+    panels, scripts = ui.outputSelector.currentNode(), widget.logic.process(head, "nearest-number", device="cpu")
+    for identifier in ("low", "middle", "high"):
+        np.testing.assert_array_equal(
+            arrayFromSegmentBinaryLabelmap(panels, identifier, head),
+            arrayFromSegmentBinaryLabelmap(scripts, identifier, head),
+        )
+
+
+def test_probability_and_uncertainty_volumes_are_added_where_asked_for(host, head, widget, ui):
+    ui.probabilitiesCheckBox.checked = ui.uncertaintyCheckBox.checked = True
+    run(host, widget)
+    nodes = host.scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+    names = {nodes.GetItemAsObject(number).GetName() for number in range(nodes.GetNumberOfItems())}
+    expected = {f"head t1 probability of {label}" for label in ("low", "middle", "high")}
+    assert names == {"head t1", "head t1 uncertainty", *expected}
+
+
+def test_existing_segmentation_is_replaced_and_can_be_restored(host, widget, ui):
+    import slicer
+
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    node.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    ui.outputSelector.setCurrentNode(node)
+    assert not ui.restoreButton.enabled
+    run(host, widget)
+    assert ui.outputSelector.currentNode() is node
+    assert segment_names(node) == ["low", "middle", "high"]
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == [node]
+    ui.restoreButton.click()
+    assert segment_names(node) == ["tumour"]
+    assert node.GetAttribute("NNMamba.Model") is None
+    assert not ui.restoreButton.enabled
+
+
+def test_output_under_a_transform_lies_where_the_voxels_are_seen(host, head, widget, ui):
+    import slicer
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 25.0)
+    transform = host.scene.AddNewNodeByClass("vtkMRMLTransformNode", "shift")
+    transform.SetMatrixTransformToParent(matrix)
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "moved")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    plain = widget.logic.process(head, "nearest-number", device="cpu")
+    ui.outputSelector.setCurrentNode(node)
+    run(host, widget)
+    bounds = [[0.0] * 6, [0.0] * 6]
+    plain.GetRASBounds(bounds[0])
+    node.GetRASBounds(bounds[1])
+    np.testing.assert_allclose(*bounds, atol=1e-6)
+    assert isinstance(node, slicer.vtkMRMLSegmentationNode)
+
+
+def test_settings_survive_saving_and_loading_the_scene(host, head, ui, tmp_path):
+    ui.stepSlider.value = 0.75
+    ui.mirrorCheckBox.checked = True
+    ui.deviceComboBox.currentText = "cpu"
+    host.save_scene(tmp_path / "scene.mrb")
+    host.load_scene(tmp_path / "scene.mrb")
+    assert ui.stepSlider.value == 0.75
+    assert ui.mirrorCheckBox.checked
+    assert ui.deviceComboBox.currentText == "cpu"
+    assert ui.modelComboBox.currentData == "nearest-number"
+    assert ui.inputSelector0.currentNode().GetName() == "head t1"
+
+
+def test_reloading_the_module_keeps_the_settings(host, ui):
+    ui.stepSlider.value = 0.6
+    assert host.reload("NNMambaSegment").lifecycle.panel.ui.stepSlider.value == 0.6
+
+
+def test_every_widget_can_be_named_and_reached(ui):
+    for name in ("modelComboBox", "inputSelector0", "outputSelector", "deviceComboBox", "stepSlider", "volumesTable"):
+        assert getattr(ui, name).accessibleName
+    assert ui.modelComboBoxLabel.buddy() is ui.modelComboBox
+    assert ui.researchLabel.text == "Research use only: not for diagnosis or treatment."
