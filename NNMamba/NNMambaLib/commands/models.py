@@ -1,16 +1,16 @@
-"""``nnmamba models``: what is installed, what it says of itself, and whether it is sound."""
+"""``nnmamba models``: what is installed, what it says of itself, whether it is sound; adding and deleting models."""
 
 from __future__ import annotations
 
 import argparse
 
-from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.errors import ModelError
 from NNMambaLib.units import format_bytes
 
 
 def add_parser(commands) -> None:
-    parser = commands.add_parser("models", help="list, describe and verify model packages")
+    parser = commands.add_parser("models", help="list, describe, verify, install and delete model packages")
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="the installed models")
     listing.set_defaults(run=list_models)
@@ -20,6 +20,15 @@ def add_parser(commands) -> None:
     verify = actions.add_parser("verify", help="check a package's manifest, digest and weights")
     verify.add_argument("model", metavar="PATH", help="path of a package, or name of an installed model")
     verify.set_defaults(run=verify_model)
+    install = actions.add_parser("install", help="verify a package and copy it to the user's models")
+    install.add_argument("package", metavar="PATH", help="folder or zip file of a package")
+    install.add_argument(
+        "--overwrite", action="store_true", help="replace an installed model of the same name, and the report"
+    )
+    install.set_defaults(run=install_model)
+    delete = actions.add_parser("delete", help="delete a model that was installed; bundled ones stay")
+    delete.add_argument("model", metavar="NAME", help="name of an installed model")
+    delete.set_defaults(run=delete_model)
 
 
 def list_models(arguments: argparse.Namespace) -> dict:
@@ -82,3 +91,22 @@ def verify_model(arguments: argparse.Namespace) -> dict:
     name = f"{package.manifest.name} {package.manifest.version}"
     print(f"{name} is sound: manifest, SHA-256 and {count:,} parameters fit.")
     return {"name": package.manifest.name, "sha256": package.sha256, "parameters": count}
+
+
+def install_model(arguments: argparse.Namespace) -> dict:
+    from NNMambaLib.models.installation import install_package
+
+    installation = install_package(arguments.package, arguments.overwrite)
+    package = installation.package
+    if installation.left_out:
+        print_notices([f"left out as no part of a package: {', '.join(installation.left_out)}"])
+    print(f"Installed {package.manifest.name} {package.manifest.version} in {package.path}.")
+    return {"name": package.manifest.name, "sha256": package.sha256, "path": str(package.path)}
+
+
+def delete_model(arguments: argparse.Namespace) -> dict:
+    from NNMambaLib.models.installation import delete_package
+
+    path = delete_package(arguments.model)
+    print(f"Deleted {path}.")
+    return {"name": arguments.model, "path": str(path)}

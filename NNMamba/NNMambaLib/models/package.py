@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
+# Whatever reading a zip file may meet: damage, encryption, a compression that Python does not know.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,10 @@ def _names(path: Path) -> set[str]:
     if path.is_dir():
         return {file.name for file in path.iterdir()}
     with zipfile.ZipFile(path) as archive:
-        return {name.removeprefix(_folder_in(archive)) for name in archive.namelist()}
+        return {name.removeprefix(folder_in_zip(archive)) for name in archive.namelist()}
 
 
-def _folder_in(archive: zipfile.ZipFile) -> str:
+def folder_in_zip(archive: zipfile.ZipFile) -> str:
     """Return the folder of the package within a zip file, with its slash: none, or the one that was zipped."""
     manifests = [name for name in archive.namelist() if name.split("/")[-1] == MANIFEST_FILE]
     return min(manifests, key=len, default=MANIFEST_FILE).removesuffix(MANIFEST_FILE)
@@ -134,8 +137,8 @@ def _read(path: Path, name: str) -> bytes:
         if path.is_dir():
             return (path / name).read_bytes()
         with zipfile.ZipFile(path) as archive:
-            return archive.read(_folder_in(archive) + name)
+            return archive.read(folder_in_zip(archive) + name)
     except (FileNotFoundError, KeyError) as error:
         raise ModelError(f"The model package {path} lacks {name}: install the package again.") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise ModelError(f"{path} is no model package, or a damaged one ({error}): install it again.") from error

@@ -1,0 +1,82 @@
+"""What this machine offers the engine: versions, devices, and scan backends with the reasons against them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from NNMambaLib import __version__
+from NNMambaLib.units import format_bytes
+
+_PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors", "numba", "mamba-ssm", "causal-conv1d", "slicer-core", "vtk")
+
+
+def machine_report() -> dict[str, Any]:
+    """Return what JSON can hold of this machine.
+
+    Returns:
+        ``versions``: {package: version, or "not installed"}.
+        ``devices``: {device: its name and memory}, those that can be used.
+        ``unavailable_devices``: {kind of device: the reason why there is none}.
+        ``scan_backends``: {backend: None, or the reason why it cannot be used}.
+        ``scan_backend``: the one that is in use where none is asked for.
+        ``causal_conv1d``: None, or the reason why that accelerator cannot be used.
+    """
+    import psutil
+    import torch
+
+    from NNMambaLib.networks.causal_convolution import causal_conv1d_unavailable_reason
+    from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
+
+    memory = psutil.virtual_memory()
+    devices = {
+        "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
+        f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free"
+    }
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        devices[f"cuda:{index}"] = f"{name}, {format_bytes(free)} of {format_bytes(total)} free"
+    if torch.backends.mps.is_available():
+        devices["mps"] = "Apple GPU"
+    return {
+        "versions": {"nnmamba": __version__, "Python": platform.python_version()}
+        | {name: _version(name) for name in _PACKAGES},
+        "devices": devices,
+        "unavailable_devices": _unavailable_devices(torch),
+        "scan_backends": available_backends(),
+        "scan_backend": resolve_backend("auto", "cuda" if torch.cuda.is_available() else "cpu"),
+        "causal_conv1d": causal_conv1d_unavailable_reason(),
+    }
+
+
+def backend_states(report: dict[str, Any]) -> dict[str, str]:
+    """Return {accelerator: ``in use``, ``available``, or the reason against it} of a machine's report."""
+    states = {
+        name: reason or ("in use" if name == report["scan_backend"] else "available")
+        for name, reason in report["scan_backends"].items()
+    }
+    return states | {"causal-conv1d": report["causal_conv1d"] or "available"}
+
+
+def _unavailable_devices(torch) -> dict[str, str]:
+    reasons = {}
+    if not torch.cuda.is_available():
+        built_without = torch.version.cuda is None and torch.version.hip is None
+        reasons["cuda"] = (
+            f"PyTorch {torch.__version__} is installed without GPU support"
+            if built_without
+            else "PyTorch finds no GPU that its driver can use"
+        )
+    if platform.system() == "Darwin" and not torch.backends.mps.is_available():
+        built = torch.backends.mps.is_built()
+        reasons["mps"] = "macOS is too old or has no Apple GPU" if built else "PyTorch is installed without Apple's GPU"
+    return reasons
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
