@@ -38,6 +38,7 @@ from slicer_host.ui_loader import stand_in_widgets
 ROOT = Path(__file__).parents[3]
 _HERE = Path(__file__).parent
 _MORE_LOGICS = {
+    "Cameras": "vtkSlicerCamerasModuleLogic",
     "Colors": "vtkSlicerColorLogic",
     "Models": "vtkSlicerModelsLogic",
     "Plots": "vtkSlicerPlotsLogic",
@@ -89,7 +90,7 @@ class SlicerHost:
                 self.close_module(name)
             self.main_window.close()
             self.main_window.deleteLater()
-            self.layout._clear()
+            self.layout._close()
             self.process_events()
             if error is None:
                 self.failures.raise_found()

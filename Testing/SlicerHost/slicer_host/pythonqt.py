@@ -136,19 +136,20 @@ def _getattribute(self, name):
 
 def _setattr(self, name, value):
     cls = type(self)
+    if name.startswith("_") and cls.__module__.partition(".")[0] != "PySide6":
+        _plain_set(self, name, value)
+        return
     kind = _kind(cls, name)
     if name == "name" and kind == "plain":
         name, kind = "objectName", "property"
     if kind == "property":
         _write_property(self, name, value)
     elif kind == "python":
-        if _is_native(cls) and not (name.startswith("_") or isinstance(inspect.getattr_static(cls, name), property)):
+        if _is_native(cls) and not isinstance(inspect.getattr_static(cls, name), property):
             raise AttributeError(f"Slot '{name}' can not be overwritten on {cls.__name__}")
         _plain_set(self, name, value)
     elif name in _dynamic_properties(self):
         QtCore.QObject.setProperty(self, name, value)
-    elif name.startswith("_") and cls.__module__.partition(".")[0] != "PySide6":
-        _plain_set(self, name, value)
     elif isinstance(value, QtCore.SignalInstance):
         _plain_set(self, name, value)  # PySide6 keeps those that it made
     elif isinstance(value, QtCore.QObject) and QtCore.QObject.objectName(value) == name:
