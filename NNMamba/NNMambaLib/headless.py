@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,10 @@ def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     if not Path(path).is_file():
         raise VolumeError(f"There is no file {path}: check the path.")
     messages = slicer.vtkMRMLMessageCollection()
-    if not scene.ReadFromMRB(str(Path(path).absolute()), False, messages):
+    # A bundle that cannot be read leaves the process in a folder that is removed then.
+    with chdir("."):
+        read = scene.ReadFromMRB(str(Path(path).absolute()), False, messages)
+    if not read:
         raise VolumeError(f"{path} cannot be read ({_in_one_line(messages)}): save the scene again.")
 
 

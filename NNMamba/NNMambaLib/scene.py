@@ -19,7 +19,7 @@ import numpy as np
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.markups_json import landmark_description
 from NNMambaLib.models.manifest import Label
-from NNMambaLib.results import RESEARCH_USE, ClassificationResult, LandmarksResult, Provenance, SegmentationResult
+from NNMambaLib.results import RESEARCH_USE, LandmarksResult, Provenance, SegmentationResult
 from NNMambaLib.segments import TERMINOLOGY_TAG, segment_ids, terminology_entry, unit_color
 from NNMambaLib.volume import Volume
 from NNMambaLib.volume_io import check_voxels
@@ -32,6 +32,20 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Of the voxels, below and above which the display is black and white.
 _WINDOW_PERCENTILES = (0.5, 99.5)
 _WINDOW_SAMPLES = 1_000_000
+# Attributes of a result's node, after "NNMamba.", and the fields of `Provenance` that they hold.
+_PROVENANCE = {
+    "Model": "model",
+    "ModelVersion": "model_version",
+    "WeightsSHA256": "weights_sha256",
+    "EngineVersion": "engine_version",
+    "Device": "device",
+    "ScanBackend": "scan_backend",
+    "Options": "options",
+    "Started": "started",
+    "Seconds": "seconds",
+    "Notices": "notices",
+}
+_AS_JSON = ("Options", "Seconds", "Notices")
 # Of a fiducial list: what the model said of each landmark, positions in world RAS, so that a review can go back to it.
 PREDICTED_ATTRIBUTE = "NNMamba.Predicted"
 
@@ -84,8 +98,8 @@ def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = No
 
     if volume.channels != 1:
         raise VolumeError(f"{volume.name} has {volume.channels} channels: add each as a volume of its own.")
-    with _all_or_nothing(scene):
-        node = _new_node(scene, "vtkMRMLScalarVolumeNode", name or volume.name)
+    with all_or_nothing(scene):
+        node = new_node(scene, "vtkMRMLScalarVolumeNode", name or volume.name)
         node.SetIJKToRASMatrix(_vtk_matrix(_FLIP @ volume.matrix))
         node.SetAndObserveImageData(_filled(vtk.vtkImageData(), volume))
         node.CreateDefaultDisplayNodes()
@@ -113,8 +127,8 @@ def add_segmentation(
         name: of the node; by default the reference's or the model's, with "segmentation".
         closed_surface: make the surfaces for 3-D views too.
     """
-    with _all_or_nothing(scene):
-        name = name or _result_name("segmentation", result.provenance, reference_node)
+    with all_or_nothing(scene):
+        name = name or result_name("segmentation", result.provenance, reference_node)
         node = _new_result_node(scene, "vtkMRMLSegmentationNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
         _fill_segmentation(node, result, reference_node)
@@ -155,7 +169,7 @@ def replace_segmentation(
     try:
         node.GetSegmentation().RemoveAllSegments()
         _fill_segmentation(node, result, reference_node)
-        _describe(node, result.provenance)
+        describe_node(node, result.provenance)
     except BaseException:
         restore_segmentation(node, before)
         raise
@@ -216,8 +230,8 @@ def add_landmarks(
     A point's label is the landmark's name, its description the definition and the confidence, and its associated node
     the reference.
     """
-    with _all_or_nothing(scene):
-        name = name or _result_name("landmarks", result.provenance, reference_node)
+    with all_or_nothing(scene):
+        name = name or result_name("landmarks", result.provenance, reference_node)
         node = _new_result_node(scene, "vtkMRMLMarkupsFiducialNode", name, result.provenance)
         node.CreateDefaultDisplayNodes()
         _fill_landmarks(node, result, reference_node)
@@ -237,7 +251,7 @@ def replace_landmarks(
     try:
         node.RemoveAllControlPoints()
         _fill_landmarks(node, result, reference_node)
-        _describe(node, result.provenance)
+        describe_node(node, result.provenance)
     except BaseException:
         node.CopyContent(before)
         raise
@@ -262,38 +276,8 @@ def _fill_landmarks(
     node.SetAttribute(PREDICTED_ATTRIBUTE, json.dumps(predicted))
 
 
-def add_classification(
-    scene: slicer.vtkMRMLScene, result: ClassificationResult, name: str | None = None
-) -> slicer.vtkMRMLTableNode:
-    """Add a table with a row for each class of each question: target, class, probability, predicted (1 or 0)."""
-    import vtk
-
-    with _all_or_nothing(scene):
-        name = name or _result_name("classification", result.provenance)
-        node = _new_result_node(scene, "vtkMRMLTableNode", name, result.provenance)
-        node.SetDescription(result.research_use)
-        rows = [
-            (prediction.target, class_name, probability, class_name == prediction.predicted)
-            for prediction in result.predictions
-            for class_name, probability in prediction.probabilities.items()
-        ]
-        columns = (
-            ("target", vtk.vtkStringArray(), str),
-            ("class", vtk.vtkStringArray(), str),
-            ("probability", vtk.vtkDoubleArray(), float),
-            ("predicted", vtk.vtkBitArray(), int),
-        )
-        for position, (title, column, kind) in enumerate(columns):
-            column.SetName(title)
-            for row in rows:
-                column.InsertNextValue(kind(row[position]))
-            node.AddColumn(column)
-        node.SetUseColumnTitleAsColumnHeader(True)
-    return node
-
-
 @contextmanager
-def _all_or_nothing(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+def all_or_nothing(scene: slicer.vtkMRMLScene) -> Iterator[None]:
     """Make what the block adds one step for the scene; if the block fails, remove all of it."""
     import slicer
 
@@ -316,11 +300,13 @@ def _node_ids(scene: slicer.vtkMRMLScene) -> list[str]:
     return [scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())]
 
 
-def _new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
+def new_node(scene: slicer.vtkMRMLScene, class_name: str, name: str) -> slicer.vtkMRMLNode:
+    """Add a node under a name that no other node has."""
     return scene.AddNewNodeByClass(class_name, scene.GenerateUniqueName(name))
 
 
-def _result_name(kind: str, provenance: Provenance, reference_node: slicer.vtkMRMLVolumeNode | None = None) -> str:
+def result_name(kind: str, provenance: Provenance, reference_node: slicer.vtkMRMLVolumeNode | None = None) -> str:
+    """Return the name of a result's node: after the volume it is of, or else after the model."""
     return f"{reference_node.GetName() if reference_node else provenance.model} {kind}"
 
 
@@ -328,31 +314,34 @@ def _new_result_node(
     scene: slicer.vtkMRMLScene, class_name: str, name: str, provenance: Provenance
 ) -> slicer.vtkMRMLNode:
     """Return a new node that carries where its result comes from."""
-    node = _new_node(scene, class_name, name)
-    _describe(node, provenance)
+    node = new_node(scene, class_name, name)
+    describe_node(node, provenance)
     return node
 
 
-def _describe(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
+def describe_node(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
+    """Let a node carry where its result comes from; see `provenance_of`."""
     for name, value in _attributes(provenance).items():
         node.SetAttribute(name, value)
 
 
 def _attributes(provenance: Provenance) -> dict[str, str]:
-    attributes = {
-        "Model": provenance.model,
-        "ModelVersion": provenance.model_version,
-        "WeightsSHA256": provenance.weights_sha256,
-        "EngineVersion": provenance.engine_version,
-        "Device": provenance.device,
-        "ScanBackend": provenance.scan_backend,
-        "Options": json.dumps(provenance.options, default=str),
-        "Started": provenance.started,
-        "Seconds": json.dumps(provenance.seconds),
-        "Notices": json.dumps(provenance.notices),
-        "ResearchUse": RESEARCH_USE,
-    }
+    values = {key: getattr(provenance, name) for key, name in _PROVENANCE.items()}
+    attributes = {key: json.dumps(value, default=str) if key in _AS_JSON else value for key, value in values.items()}
+    attributes["ResearchUse"] = RESEARCH_USE
     return {f"NNMamba.{key}": str(value) for key, value in attributes.items()}
+
+
+def provenance_of(node: slicer.vtkMRMLNode) -> Provenance | None:
+    """Return where a node's result comes from, None where it is no result."""
+    values = {key: node.GetAttribute(f"NNMamba.{key}") for key in _PROVENANCE}
+    if None in values.values():
+        return None
+    return Provenance(
+        **{name: values[key] for key, name in _PROVENANCE.items() if key not in _AS_JSON},
+        **{_PROVENANCE[key]: json.loads(values[key]) for key in _AS_JSON if key != "Notices"},
+        notices=tuple(json.loads(values["Notices"])),
+    )
 
 
 def _voxels(image: vtk.vtkImageData) -> np.ndarray:

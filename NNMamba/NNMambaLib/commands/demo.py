@@ -86,7 +86,8 @@ def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Pat
 
 def _write_scene(volume, segmentation, landmarks, classification, path: Path) -> None:
     from NNMambaLib.headless import headless_scene, write_mrb
-    from NNMambaLib.scene import add_classification, add_landmarks, add_segmentation, add_volume
+    from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume
+    from NNMambaLib.scene_classification import add_classification
 
     with headless_scene() as scene:
         node = add_volume(scene, volume, "Sample head T1")
@@ -95,5 +96,5 @@ def _write_scene(volume, segmentation, landmarks, classification, path: Path) ->
         if landmarks is not None:
             add_landmarks(scene, landmarks, node)
         if classification is not None:
-            add_classification(scene, classification)
+            add_classification(scene, classification, node)
         write_mrb(scene, path)

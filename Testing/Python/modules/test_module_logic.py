@@ -1,7 +1,7 @@
 """The modules' logic on a real scene of slicer-core, with small random models.
 
-Only what the Slicer application itself adds to slicer-core is stood in for: the base classes of scripted modules and
-the translation function.
+Only what the Slicer application itself adds to slicer-core is stood in for: the base classes of scripted modules, the
+translation function and the decorator of parameter nodes.
 """
 
 import importlib
@@ -27,13 +27,17 @@ ROOT = Path(__file__).parents[3]
 def module(monkeypatch):
     """Load a module's file as Slicer does, from its own folder."""
     base = types.ModuleType("slicer.ScriptedLoadableModule")
-    for suffix in ("", "Logic", "Test"):
+    for suffix in ("", "Logic", "Test", "Widget"):
         name = f"ScriptedLoadableModule{suffix}"
         setattr(base, name, type(name, (), {}))
     translation = types.ModuleType("slicer.i18n")
     translation.tr = lambda text: text
+    wrapper = types.ModuleType("slicer.parameterNodeWrapper")
+    wrapper.parameterNodeWrapper = lambda parameters: parameters
+    wrapper.Choice = wrapper.WithinRange = lambda *limits: limits
     monkeypatch.setitem(sys.modules, "slicer.ScriptedLoadableModule", base)
     monkeypatch.setitem(sys.modules, "slicer.i18n", translation)
+    monkeypatch.setitem(sys.modules, "slicer.parameterNodeWrapper", wrapper)
 
     def load(name):
         specification = importlib.util.spec_from_file_location(name, ROOT / name / f"{name}.py")

@@ -7,7 +7,8 @@ import pytest
 
 import scene_checks
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.scene import add_classification, add_landmarks, add_segmentation, add_volume, volume_from_node
+from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume, volume_from_node
+from NNMambaLib.scene_classification import add_classification
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import scene_checks
-from NNMambaLib.scene import add_classification, add_landmarks, add_segmentation, add_volume, volume_from_node
+from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume, volume_from_node
+from NNMambaLib.scene_classification import add_classification
 from NNMambaLib.volume import Volume
 from scene_checks import vtk_matrix
 
