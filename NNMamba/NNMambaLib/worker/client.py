@@ -22,6 +22,7 @@ from NNMambaLib.volume import Volume
 from NNMambaLib.worker import voxels
 from NNMambaLib.worker.messages import Result, from_line, result_from_message, to_line
 from NNMambaLib.worker.process import LOG_FILE
+from NNMambaLib.worker.questions import Question
 
 IDLE_SECONDS = 600.0
 # The engine need not be installed: it is found where this file is.
@@ -65,6 +66,13 @@ class Transport(Protocol):
         """Of the process that runs."""
 
 
+class WorkerState(Enum):
+    STOPPED = "stopped"
+    STARTING = "starting"
+    IDLE = "idle"
+    WORKING = "working"
+
+
 class JobState(Enum):
     WAITING = "waiting"
     SENDING = "sending"
@@ -104,12 +112,14 @@ class WorkerJob:
         error: why it failed, with a sentence for the user; `Cancelled` where it was cancelled.
     """
 
-    def __init__(self, client: WorkerClient, number: str, request: JobRequest, on_progress, on_finished, on_failed):
+    def __init__(
+        self, client: WorkerClient, number: str, request: JobRequest | Question, on_progress, on_finished, on_failed
+    ):
         self._client = client
         self.number = number
         self.request = request
         self.on_progress: Callable[[Progress], None] = on_progress or (lambda progress: None)
-        self.on_finished: Callable[[Result], None] = on_finished or (lambda result: None)
+        self.on_finished: Callable[[Any], None] = on_finished or (lambda result: None)
         self.on_failed: Callable[[NNMambaError], None] = on_failed or (lambda error: None)
         self.state = JobState.WAITING
         self.progress: Progress | None = None
@@ -127,6 +137,10 @@ class WorkerJob:
 
 class WorkerClient:
     """Runs jobs in a worker, which is started for the first of them and again after it died or was idle for long.
+
+    Attributes:
+        last_error: of the last job that failed, or None.
+        volume_names: of all the volumes that were handed over.
 
     Every method and callback belongs to one thread: that of `transport`.
 
@@ -153,6 +167,10 @@ class WorkerClient:
         self._active: WorkerJob | None = None
         self._sending: Iterator[None] | None = None
         self._gone = False
+        self._ready = False
+        self._last_log = ""
+        self.last_error: NNMambaError | None = None
+        self.volume_names: set[str] = set()
         atexit.register(self.close)
 
     @property
@@ -161,22 +179,38 @@ class WorkerClient:
         return self._transport.pid
 
     @property
+    def state(self) -> WorkerState:
+        if self.pid is None:
+            return WorkerState.STOPPED
+        if not self._ready:
+            return WorkerState.STARTING
+        return WorkerState.IDLE if self._active is None else WorkerState.WORKING
+
+    @property
+    def log(self) -> str:
+        """What the worker's process, or the last one, and the libraries in it have printed."""
+        return self._log() or self._last_log
+
+    @property
     def jobs(self) -> tuple[WorkerJob, ...]:
         """The jobs that have not ended, the active one first."""
         return (*((self._active,) if self._active else ()), *self._waiting)
 
     def submit(
         self,
-        request: JobRequest,
+        request: JobRequest | Question,
         on_progress: Callable[[Progress], None] | None = None,
-        on_finished: Callable[[Result], None] | None = None,
+        on_finished: Callable[[Any], None] | None = None,
         on_failed: Callable[[NNMambaError], None] | None = None,
     ) -> WorkerJob:
         """Have a job run after those before it; either `on_finished` or `on_failed` will be called, later.
 
-        The voxels of a result are files that are removed once `on_finished` has returned: see `voxels.in_memory`.
+        `on_finished` gets the result of a job, or the answer to a question (see `worker.questions`). The voxels of a
+        result are files that are removed once it has returned: see `voxels.in_memory`.
         """
         job = WorkerJob(self, str(next(self._numbers)), request, on_progress, on_finished, on_failed)
+        if isinstance(request, JobRequest):
+            self.volume_names |= {volume.name for volume in request.volumes}
         self._waiting.append(job)
         self._transport.call_soon(self._next)
         return job
@@ -231,7 +265,7 @@ class WorkerClient:
             return
         self._remove_folder()
         self._folder = Path(tempfile.mkdtemp(prefix="nnmamba-", dir=self._temporary_folder))
-        self._gone = False
+        self._gone = self._ready = False
         options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds)]
         self._transport.start([self._python, "-c", _PROGRAM, *options], self._on_line, self._on_exit)
 
@@ -251,6 +285,11 @@ class WorkerClient:
     def _send(self, job: WorkerJob) -> Iterator[None]:
         """Write the job's volumes piece by piece, then tell the worker; gives control back in between."""
         folder, request = self._job_folder(job), job.request
+        if isinstance(request, Question):
+            command = {"do": "ask", "job": job.number, "question": request.name, "arguments": request.arguments}
+            job.state = JobState.RUNNING
+            self._transport.write(to_line(command))
+            return
         needed = sum(volume.array.nbytes for volume in request.volumes) + _SPARE_BYTES
         try:
             folder.mkdir()
@@ -287,6 +326,8 @@ class WorkerClient:
         message = from_line(line)
         if message["event"] == "idle":
             self._gone = True
+        elif message["event"] == "ready":
+            self._ready = True
         job = self._active
         if job is None or message.get("job") != job.number:
             return
@@ -294,13 +335,14 @@ class WorkerClient:
             job.progress = Progress(message["stage"], message["done"], message["total"], message["seconds_left"])
             job.on_progress(job.progress)
         elif message["event"] == "finished":
-            self._end(job, result=result_from_message(message["result"]))
+            answered = isinstance(job.request, Question)
+            self._end(job, result=message["result"] if answered else result_from_message(message["result"]))
         elif message["event"] == "failed":
             self._end(job, error=getattr(errors, message["kind"])(message["message"]))
 
     def _on_exit(self, code: int) -> None:
         job = self._active
-        log = self._log()
+        log = self._last_log = self._log()
         if job is not None and self._gone and not job.cancels:
             # It was ending already when the job came.
             self._active, self._sending, job.state = None, None, JobState.WAITING
@@ -311,11 +353,13 @@ class WorkerClient:
         if self._active is None:
             self._remove_folder()
 
-    def _end(self, job: WorkerJob, result: Result | None = None, error: NNMambaError | None = None) -> None:
+    def _end(self, job: WorkerJob, result: Any = None, error: NNMambaError | None = None) -> None:
         job.error = error
         job.state = JobState.FINISHED
         if error is not None:
             job.state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+            if job.state is JobState.FAILED:
+                self.last_error = error
         if self._active is job:
             self._active, self._sending = None, None
         elif job in self._waiting:

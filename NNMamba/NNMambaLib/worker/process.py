@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import os
 import queue
 import shutil
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.worker.messages import from_line, result_to_message, to_line
+from NNMambaLib.worker.questions import answer
 from NNMambaLib.worker.voxels import map_volume
 
 LOG_FILE = "worker.log"
@@ -41,7 +44,7 @@ class Worker:
     """Runs jobs one after the other.
 
     Args:
-        commands: ``run``, ``cancel`` and ``stop``, a JSON line each; its end means that the caller is gone.
+        commands: ``run``, ``ask``, ``cancel`` and ``stop``, a JSON line each; its end means that the caller is gone.
         messages: ``ready``, ``progress``, ``finished``, ``failed`` and ``idle``.
         folder: removed when the caller is gone.
         idle_seconds: without a job, after which the worker ends.
@@ -56,10 +59,9 @@ class Worker:
 
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
-        # Imported while the caller is still handing over its first volume.
-        from NNMambaLib.engine import Engine
-
-        self._make_engine = Engine
+        # Imported while the caller is still handing over its first volume; what is missing is told to each job.
+        with suppress(ImportError, OSError):
+            import NNMambaLib.engine  # noqa: F401
         self._say(event="ready", pid=os.getpid())
         while True:
             try:
@@ -77,7 +79,7 @@ class Worker:
             if command["do"] == "cancel":
                 self._cancelled.add(command["job"])
             else:
-                self._jobs.put(command if command["do"] == "run" else None)
+                self._jobs.put(None if command["do"] == "stop" else command)
                 if command["do"] == "stop":
                     return
         # The caller is gone, and nobody else will clear up.
@@ -87,17 +89,17 @@ class Worker:
     def _run(self, command: dict[str, Any]) -> None:
         job = command["job"]
         try:
-            result = self._engine(command).run(
-                command["task"],
-                [map_volume(volume) for volume in command["volumes"]],
-                command["model"],
-                on_progress=lambda progress: self._say(event="progress", job=job, **vars(progress)),
-                is_cancelled=lambda: job in self._cancelled,
-                **command["options"],
-            )
-            self._say(event="finished", job=job, result=result_to_message(result, Path(command["folder"])))
+            result = self._answer(command) if command["do"] == "ask" else self._compute(command)
+            self._say(event="finished", job=job, result=result)
         except NNMambaError as error:
             self._say(event="failed", job=job, kind=type(error).__name__, message=str(error))
+        except ImportError as error:
+            traceback.print_exc()
+            message = (
+                f"The engine cannot start ({error}): set up NNMamba first, in Slicer with the button of its module, "
+                "elsewhere with pip."
+            )
+            self._say(event="failed", job=job, kind="WorkerError", message=message)
         except Exception as error:
             # Anything else is a fault of ours: the job ends with it, the worker and its models stay.
             traceback.print_exc()
@@ -106,11 +108,31 @@ class Worker:
             self._say(event="failed", job=job, kind="WorkerError", message=message, details=traceback.format_exc())
         self._cancelled.discard(job)
 
+    def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        # What was installed since the worker started is not known to it yet.
+        importlib.invalidate_caches()
+        return answer(command["question"], command["arguments"])
+
+    def _compute(self, command: dict[str, Any]) -> dict[str, Any]:
+        job = command["job"]
+        result = self._engine(command).run(
+            command["task"],
+            [map_volume(volume) for volume in command["volumes"]],
+            command["model"],
+            on_progress=lambda progress: self._say(event="progress", job=job, **vars(progress)),
+            is_cancelled=lambda: job in self._cancelled,
+            **command["options"],
+        )
+        return result_to_message(result, Path(command["folder"]))
+
     def _engine(self, command: dict[str, Any]):
+        importlib.invalidate_caches()
+        from NNMambaLib.engine import Engine
+
         key = command["device"], command["backend"], command["memory_limit"]
         if key not in self._engines:
             # Engines of other devices would keep their networks beside those of this one.
-            self._engines = {key: self._make_engine(*key)}
+            self._engines = {key: Engine(*key)}
         return self._engines[key]
 
     def _say(self, **message: Any) -> None:
