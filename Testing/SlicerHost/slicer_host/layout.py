@@ -173,9 +173,12 @@ class qMRMLLayoutManager(ctkLayoutFactory):
                 widget._view._draw()
 
     def _close(self):
+        """Let go of the scene: removing the views' nodes under their logics ends the process."""
+        self._observers.clear()
         for widget in self._widgets.values():
-            if hasattr(widget._view, "_close"):
-                widget._view._close()
+            widget._close()
+        self._application_logic.GetSliceLogics().RemoveAllItems()
+        self._logic.SetMRMLScene(None)
 
 
 class qSlicerLayoutManager(qMRMLLayoutManager):

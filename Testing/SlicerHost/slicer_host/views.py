@@ -303,6 +303,10 @@ class qMRMLAbstractViewWidget(qMRMLWidget):
         column.addWidget(self._bar)
         column.addWidget(view, 1)
 
+    def _close(self):
+        if hasattr(self._view, "_close"):
+            self._view._close()
+
     def _color(self, color):
         self._bar.setAutoFillBackground(True)
         palette = self._bar.palette
@@ -360,6 +364,11 @@ class qMRMLSliceWidget(qMRMLAbstractViewWidget):
     def setSliceOrientation(self, orientation):
         self.sliceOrientation = orientation
 
+    def _close(self):
+        super()._close()
+        self._observers.clear()
+        self._logic.SetMRMLScene(None)
+
     def _move(self, tenths):
         self._logic.SetSliceOffset(tenths / 10)
 
@@ -390,6 +399,10 @@ class qMRMLThreeDWidget(qMRMLAbstractViewWidget):
 
     def viewLogic(self):
         return self._logic
+
+    def _close(self):
+        super()._close()
+        self._logic.SetMRMLScene(None)
 
 
 class qMRMLTableWidget(qMRMLAbstractViewWidget):
