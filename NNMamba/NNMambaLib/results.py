@@ -23,6 +23,7 @@ class Provenance:
         seconds: by stage, and in all (``total``).
         notices: every way in which the run departed from what was asked for: resampled channels, padding, steps down
             to fit the memory. Empty where nothing did.
+        licence: of the model; empty where it states none.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Provenance:
     started: str
     seconds: dict[str, float]
     notices: tuple[str, ...] = ()
+    licence: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -36,6 +36,7 @@ _WINDOW_SAMPLES = 1_000_000
 _PROVENANCE = {
     "Model": "model",
     "ModelVersion": "model_version",
+    "ModelLicence": "licence",
     "WeightsSHA256": "weights_sha256",
     "EngineVersion": "engine_version",
     "Device": "device",

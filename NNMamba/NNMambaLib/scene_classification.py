@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from NNMambaLib.explanation_picture import AGAINST_COLOR, FOR_COLOR, color_limit
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction
 from NNMambaLib.scene import (
     add_volume,
@@ -35,12 +36,15 @@ TARGET_ATTRIBUTE = "NNMamba.Target"
 PREDICTED_ATTRIBUTE = "NNMamba.PredictedClass"
 
 _COLORS_ATTRIBUTE = "NNMamba.Colors"
-# RGB at the two ends, where a region speaks against the class and for it; to be told apart by the colour-blind too.
-AGAINST_COLOR, FOR_COLOR = (0.25, 0.55, 1.0), (1.0, 0.55, 0.0)
 _COLOR_COUNT = 255
-# Change of the probability below which colours are not stretched further: it would be noise that is seen.
-LEAST_LIMIT = 0.01
-_PREDICTED_MARK = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
+# Of the chart, to the table and the series that belong to it; the chart itself refers to the series that it shows.
+_BARS_ROLE, _SERIES_ROLE = "NNMamba.bars", "NNMamba.series"
+# The bars stand around 0; the legend has the room to the right of them.
+_BARS_RANGE = (-0.5, 1.0)
+# Told apart by the colour-blind too: Okabe and Ito.
+_BAR_COLORS = (
+    (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66),
+)  # fmt: skip
 
 
 def add_classification(
@@ -135,6 +139,7 @@ def _fill(
     table = _table(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
     explanation = None if result.explanation is None else _add_explanation(node, result, reference_node)
     chart = chart_node(node) or _add_chart(node.GetScene(), node.GetName())
+    _add_series(chart, max(len(prediction.probabilities) for prediction in result.predictions))
     explained = result.explanation and result.explanation.target
     prediction = next((p for p in result.predictions if p.target == explained), result.predictions[0])
 
@@ -169,40 +174,54 @@ def _table(columns: dict[str, tuple]) -> vtk.vtkTable:
 
 
 def _add_chart(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart with one series of bars, of a hidden table: a series takes all of a table's rows."""
-    table = new_node(scene, "vtkMRMLTableNode", f"{name} bars")
-    table.SetHideFromEditors(True)
-    series = new_node(scene, "vtkMRMLPlotSeriesNode", f"{name} bars")
-    series.SetHideFromEditors(True)
-    series.SetPlotType(series.PlotTypeBar)
-    series.SetAndObserveTableNodeID(table.GetID())
-    series.SetLabelColumnName("class")
-    series.SetYColumnName("probability")
-    series.SetColor(0.16, 0.47, 0.71)
+    """Add a chart without bars."""
     chart = new_node(scene, "vtkMRMLPlotChartNode", f"{name} plot")
-    chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetYAxisTitle("Probability")
     chart.SetXAxisTitleVisibility(False)
+    chart.SetYAxisTitle("Probability")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
-    chart.SetLegendVisibility(False)
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(*_BARS_RANGE)
     chart.SetTitleFontSize(13)
+    chart.SetLegendFontSize(12)
     chart.SetAxisTitleFontSize(12)
-    chart.SetAxisLabelFontSize(11)
+    chart.SetAxisLabelFontSize(10)
+    table = new_node(scene, "vtkMRMLTableNode", f"{name} bars")
+    table.SetHideFromEditors(True)
+    chart.SetNodeReferenceID(_BARS_ROLE, table.GetID())
     return chart
 
 
+def _add_series(chart: slicer.vtkMRMLPlotChartNode, count: int) -> None:
+    """Add series of one bar each, of the chart's hidden table, until there are so many."""
+    for number in range(chart.GetNumberOfNodeReferences(_SERIES_ROLE), count):
+        series = new_node(chart.GetScene(), "vtkMRMLPlotSeriesNode", f"{chart.GetName()} bar {number + 1}")
+        series.SetHideFromEditors(True)
+        series.SetPlotType(series.PlotTypeBar)
+        series.SetAndObserveTableNodeID(chart.GetNodeReferenceID(_BARS_ROLE))
+        series.SetColor(*(part / 255 for part in _BAR_COLORS[number % len(_BAR_COLORS)]))
+        chart.AddNodeReferenceID(_SERIES_ROLE, series.GetID())
+
+
 def _plot(chart: slicer.vtkMRMLPlotChartNode, prediction: Prediction) -> None:
-    series = chart.GetNthPlotSeriesNode(0)
-    table = None if series is None else series.GetTableNode()
+    """Show a prediction in a chart that has series enough.
+
+    Slicer writes no text below bars: so each class is a series, named in the legend, and the title tells the answer.
+    """
+    table = chart.GetNodeReference(_BARS_ROLE)
     if table is None:
         return
-    # Marked by more than a colour.
-    names = [
-        _PREDICTED_MARK * (class_name == prediction.predicted) + class_name for class_name in prediction.probabilities
-    ]
-    table.SetAndObserveTable(_table({"class": tuple(names), "probability": tuple(prediction.probabilities.values())}))
-    chart.SetTitle(prediction.target)
+    columns = {name: (probability,) for name, probability in prediction.probabilities.items()}
+    table.SetAndObserveTable(_table(columns))
+    was_modifying = chart.StartModify()
+    chart.RemoveAllPlotSeriesNodeIDs()
+    for number, (name, probability) in enumerate(prediction.probabilities.items()):
+        series = chart.GetNthNodeReference(_SERIES_ROLE, number)
+        series.SetName(f"{name} {probability:.2f}")
+        series.SetYColumnName(name)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetTitle(f"{prediction.target}: {prediction.predicted}")
+    chart.EndModify(was_modifying)
 
 
 # --- explanation --------------------------------------------------------------------------------------------------
@@ -220,11 +239,6 @@ def _add_explanation(
     display.SetAndObserveColorNodeID(_color_node(scene).GetID())
     display.SetWindowLevelMinMax(-limit, limit)
     return volume
-
-
-def color_limit(explanation: Explanation) -> float:
-    """Return the change of the probability that is shown in full colour, on either side of 0."""
-    return max(LEAST_LIMIT, float(np.abs(explanation.volume.array).max()))
 
 
 def _color_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:

@@ -137,6 +137,7 @@ class Job:
             started=self.started,
             seconds={stage: round(seconds, 3) for stage, seconds in self.monitor.finish().items()},
             notices=tuple(self.notices),
+            licence=self.manifest.licence or "",
         )
 
     def _check_cover(self, pad_small: bool) -> None:

@@ -39,15 +39,15 @@ def ids(scene):
 
 
 def bars(table):
-    """Return the title of a table's chart and its bars."""
-    chart = chart_node(table)
-    series = chart.GetNthPlotSeriesNode(0)
-    assert chart.GetNumberOfPlotSeriesNodes() == 1
-    assert series.GetPlotType() == series.PlotTypeBar
-    plotted = series.GetTableNode().GetTable()
-    columns = [plotted.GetColumnByName(name) for name in (series.GetLabelColumnName(), series.GetYColumnName())]
-    rows = range(plotted.GetNumberOfRows())
-    return chart.GetTitle(), {columns[0].GetValue(row): columns[1].GetValue(row) for row in rows}
+    """Return the title of a table's chart and what its bars show."""
+    chart, shown = chart_node(table), {}
+    for number in range(chart.GetNumberOfPlotSeriesNodes()):
+        series = chart.GetNthPlotSeriesNode(number)
+        assert series.GetPlotType() == series.PlotTypeBar
+        column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
+        assert column.GetNumberOfTuples() == 1
+        shown[series.GetName()] = column.GetValue(0)
+    return chart.GetTitle(), shown
 
 
 def test_what_was_added_is_read_back(scene, head, explained):
@@ -111,13 +111,16 @@ def test_a_map_of_next_to_nothing_is_not_stretched_to_full_colour(scene, head, e
 
 
 def test_plot_shows_the_question_explained_or_the_first_or_that_asked_for(scene, head, classification, explained):
-    assert bars(add_classification(scene, explained, head))[0] == "Sex"
+    assert bars(add_classification(scene, explained, head))[0] == "Sex: female"
     table = add_classification(scene, classification, head)
-    assert bars(table) == ("Diagnosis", {"control": 0.25, "▸ impaired": 0.7, "dementia": 0.05})
+    diagnosis = {"control 0.25": 0.25, "impaired 0.70": 0.7, "dementia 0.05": 0.05}
+    assert bars(table) == ("Diagnosis: impaired", diagnosis)
     plot_question(table, "Sex")
-    assert bars(table) == ("Sex", {"male": 0.4, "▸ female": 0.6})
+    assert bars(table) == ("Sex: female", {"male 0.40": 0.4, "female 0.60": 0.6})
     plot_question(table, "Age")
-    assert bars(table)[0] == "Sex"
+    assert bars(table)[0] == "Sex: female"
+    plot_question(table, "Diagnosis")
+    assert bars(table) == ("Diagnosis: impaired", diagnosis)
 
 
 def test_plot_is_drawn_on_the_scale_of_probabilities(scene, head, classification):
@@ -151,7 +154,7 @@ def test_a_users_own_table_can_be_the_output(scene, head, explained):
     replace_classification(table, explained, head)
     assert table.GetTable().GetColumnByName("notes") is None
     assert classification_of(table).predictions == explained.predictions
-    assert bars(table)[0] == "Sex"
+    assert bars(table)[0] == "Sex: female"
 
 
 @pytest.mark.parametrize("stage", ["_add_chart", "_color_node", "_table"])
@@ -188,7 +191,7 @@ def test_saved_and_loaded_the_result_is_the_same(scene, head, explained, tmp_pat
         assert read.explanation.target == "Sex"
         assert read.explanation.volume.array.max() == pytest.approx(0.4)
         assert input_node(table).GetName() == "head"
-        assert bars(table)[0] == "Sex"
+        assert bars(table)[0] == "Sex: female"
         colors = explanation_node(table).GetDisplayNode().GetColorNode().GetLookupTable()
         assert colors.GetTableValue(127)[3] == pytest.approx(0, abs=0.01)
         assert colors.GetTableValue(254)[3] == 1
