@@ -87,17 +87,21 @@ class SlicerHost:
     def __exit__(self, kind, error, traceback) -> None:
         with self._stack:
             for name in [name for name, module in self.modules.found.items() if module.path]:
-                self.close_module(name)
+                try:
+                    self.close_module(name)
+                except Exception as failure:
+                    self.failures.report(failure)
             self.main_window.close()
             self.main_window.deleteLater()
             self.layout._close()
             self.process_events()
+            nodes = [self.scene.GetNthNode(index) for index in range(self.scene.GetNumberOfNodes())]
+            stop_observing(self.scene, *nodes)
+            pythonqt.forget_connections()
+            gc.collect()
             if error is None:
                 self.failures.raise_found()
                 self.dialogs.check_all_shown()
-            stop_observing()
-            pythonqt.forget_connections()
-            gc.collect()
 
     def open(self, module: str | Path):
         """Load a scripted module, show its panel and return its ScriptedLoadableModuleWidget.

@@ -36,7 +36,16 @@ class Observers:
         self._tags.clear()
 
 
-def stop_observing() -> None:
-    """Remove all observers: nodes that are destroyed by the garbage collector must not call Python."""
+def stop_observing(*observed) -> None:
+    """Remove all that calls Python from the given objects.
+
+    An observer that VTK calls while it destroys the object keeps that alive, and so ends the process.
+    """
     for observers in list(_all):
         observers.clear()
+    for each in observed:
+        newest = each.AddObserver("NoEvent", lambda *_: None)
+        for tag in range(1, newest + 1):
+            command = each.GetCommand(tag)
+            if command is not None and command.GetClassName() == "vtkPythonCommand":
+                each.RemoveObserver(tag)
