@@ -19,19 +19,25 @@ def noise(shape: tuple[int, int, int], rng: np.random.Generator) -> torch.Tensor
     return F.interpolate(control, size=shape, mode="trilinear", align_corners=True)[0, 0]
 
 
-def bodies(shape: tuple[int, int, int], spacing: float, rng: np.random.Generator) -> torch.Tensor:
+def bodies(
+    shape: tuple[int, int, int], spacing: float, rng: np.random.Generator, phantoms: bool = False
+) -> torch.Tensor:
     """A large ellipsoid or elliptic cylinder with up to a dozen smaller ones within, each of its own brightness.
 
     spacing: of the voxels, mm. The large body is 50 to 450 mm wide, so that it may fill the volume.
+    phantoms: the smaller ones are few, often none, as in a ball; half of the volumes are textured by `noise`.
     """
     volume = torch.full(shape, float(rng.uniform(0, 0.1)))
     widths = rng.uniform(50, 450) * rng.uniform(0.6, 1.2, 3)
     cylinder = int(rng.integers(3)) if rng.random() < 0.5 else None
     _paint(volume, rng.uniform(-20, 20, 3), widths, cylinder, spacing, rng)
-    for _ in range(int(rng.integers(1, 13))):
+    count = int(13 * rng.random() ** 2) if phantoms else int(rng.integers(1, 13))
+    for _ in range(count):
         cylinder_within = cylinder if rng.random() < 0.3 else None
         center = rng.uniform(-0.35, 0.35, 3) * widths
         _paint(volume, center, rng.uniform(0.08, 0.6) * widths, cylinder_within, spacing, rng)
+    if phantoms and rng.random() < 0.5:
+        volume = volume * (1 + rng.uniform(0, 0.4) * noise(shape, rng))
     return volume
 
 

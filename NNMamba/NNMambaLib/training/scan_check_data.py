@@ -50,8 +50,8 @@ class ScanCheckSettings:
     """What the generator may draw. Probabilities are per sample; lengths in mm; `size` is in voxels along every axis.
 
     field_of_view, tight_field: of an axis that is cut short, for heads and for shrunken ones.
-    contrast_probabilities: of a sequence's contrasts, in the order of `Contrast`; T1 is the rarest since most acquired
-        volumes show it.
+    contrast_probabilities: of a sequence's contrasts, in the order of `Contrast`; T1 is rarer than FLAIR, the two that
+        are mistaken for each other, since most acquired volumes show it.
     random_contrast_probability: of a contrast that no sequence has, which teaches directions alone.
     shrunken: size of the heads that count as outliers, relative to the head model's.
     """
@@ -64,7 +64,7 @@ class ScanCheckSettings:
         )
     )
     acquired_probability: float = 0.35
-    contrast_probabilities: tuple[float, float, float, float] = (0.15, 0.26, 0.27, 0.32)
+    contrast_probabilities: tuple[float, float, float, float] = (0.25, 0.2, 0.2, 0.35)
     random_contrast_probability: float = 0.1
     outlier_probability: float = 0.2
     spread: tuple[float, float] = (0.0, 0.04)
@@ -225,7 +225,7 @@ def _outlier(
     if kind == 0:
         volume, short = outliers.noise(shape, rng), 0.5
     elif kind == 1:
-        volume = outliers.bodies(shape, settings.spacing, rng)
+        volume = outliers.bodies(shape, settings.spacing, rng, phantoms=True)
     elif kind == 2:
         volume = outliers.shuffled(_head(head, settings, settings.deformation, rng)[0], rng)
     elif kind == 3:

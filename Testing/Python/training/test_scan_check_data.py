@@ -176,3 +176,8 @@ def test_outliers_are_what_they_say():
         first, second = make((16, 16, 16), np.random.default_rng(2)), make((16, 16, 16), np.random.default_rng(2))
         assert torch.equal(first, second)
         assert first.std() > 0
+    phantoms = [outliers.bodies((16,) * 3, 7.0, np.random.default_rng(seed), phantoms=True) for seed in range(30)]
+    # Of one body, of several, textured.
+    kinds = {min(len(phantom.unique()), 100) for phantom in phantoms}
+    assert {2, 100} < kinds
+    assert len(kinds) > 3

@@ -1,5 +1,6 @@
 """Write the `brain-scan-check` model package from a training checkpoint.
 
+    python -m NNMambaLib.training.recipes.package_brain_scan_check --stage 1 --heads DIR --checkpoint FILE --output DIR
     python -m NNMambaLib.training.recipes.package_brain_scan_check --heads DIR --checkpoint FILE
 
 recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of heads that were not
@@ -8,8 +9,10 @@ to compare. The model card beside them is written by hand and left alone.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +28,11 @@ from NNMambaLib.training.calibration import fit_temperature, scaled_probabilitie
 from NNMambaLib.training.fetch_data import SOURCES
 from NNMambaLib.training.recipes.brain_scan_check import (
     CALIBRATION_HEADS,
-    DATA_SEED,
     NETWORK,
+    STAGES,
     TRAINING_HEADS,
     TRAINING_SOURCES,
-    ScanCheckObjective,
+    Stage,
     load_heads,
 )
 from NNMambaLib.training.scan_check_data import (
@@ -38,7 +41,6 @@ from NNMambaLib.training.scan_check_data import (
     ScanCheckSamples,
     ScanCheckSettings,
 )
-from NNMambaLib.training.settings import TrainingSettings
 from NNMambaLib.training.trainer import Trainer
 
 VERSION = "0.1.0"
@@ -52,13 +54,12 @@ CALIBRATION_SEED = 2027
 CALIBRATION_SAMPLES = 2000
 COMMAND = "python -m NNMambaLib.training.recipes.package_brain_scan_check --heads DIR --checkpoint FILE"
 _BATCH = 16
-_SETTINGS_TOLD = ("steps", "batch_size", "learning_rate", "warm_up_steps", "average_decay", "precision", "seed")
 
 
 def make_manifest(
-    settings: TrainingSettings, temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
+    stages: Sequence[Stage], temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest of a network trained with `settings`; `history` tells how the run went."""
+    """The manifest of a network trained in `stages`; `history` tells how that went."""
     samples = ScanCheckSettings()
     low, high = NORMALISATION_PERCENTILES
     return Manifest(
@@ -91,8 +92,7 @@ def make_manifest(
         provenance={
             "recipe": "python -m NNMambaLib.training.recipes.brain_scan_check",
             "history": history,
-            **{name: getattr(settings, name) for name in _SETTINGS_TOLD},
-            "data_seed": DATA_SEED,
+            "stages": [_describe(stage) for stage in stages],
             "recalibration_samples": RECALIBRATION_SAMPLES,
             "calibration_seed": CALIBRATION_SEED,
             "calibration_samples": CALIBRATION_SAMPLES,
@@ -104,6 +104,12 @@ def make_manifest(
             ],
         },
     )
+
+
+def _describe(stage: Stage) -> dict[str, Any]:
+    """All numbers of a stage of training."""
+    objective = {name: getattr(stage.objective, name) for name in ("leak", "leak_until", "contrast_weight")}
+    return {**asdict(stage.settings), "data_seed": stage.data_seed, **objective}
 
 
 def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[float, ...], tuple[Metric, ...]]:
@@ -149,27 +155,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=PACKAGE)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stage", type=int, choices=(1, 2), default=2, help="that the checkpoint is of")
     parser.add_argument("--full-precision", action="store_true", help="store the weights in float32")
     parser.add_argument("--history", default="", help="how the run went, for the manifest")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
-    trainer = Trainer.resume(ScanCheckObjective(NETWORK, CLASSES), options.checkpoint, device="cpu")
+    stages = list(STAGES[: options.stage])
+    trainer = Trainer.resume(stages[-1].objective, options.checkpoint, device="cpu")
+    # What was, whatever the recipe says by now.
+    stages[-1] = replace(stages[-1], settings=trainer.settings)
     network = trainer.result()
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
     heads = load_heads(options.heads, TRAINING_HEADS)
-    unseen = ScanCheckSamples(heads, ScanCheckSettings(), DATA_SEED, RECALIBRATION_SAMPLES, first)
+    unseen = ScanCheckSamples(heads, ScanCheckSettings(), stages[-1].data_seed, RECALIBRATION_SAMPLES, first)
     recalibrate_batch_norm(network, DataLoader(unseen, _BATCH, num_workers=1))
 
     kept_out = load_heads(options.heads, CALIBRATION_HEADS)
     samples = ScanCheckSamples(kept_out, ScanCheckSettings(), CALIBRATION_SEED, CALIBRATION_SAMPLES)
     # What is stored is what is calibrated.
-    plain = make_manifest(trainer.settings, (1.0,) * len(CLASSES))
+    plain = make_manifest(stages, (1.0,) * len(CLASSES))
     half = not options.full_precision
     stored = write_package(options.output, plain, network, half).load()
     temperatures, metrics = calibrate(stored, samples)
-    manifest = make_manifest(trainer.settings, temperatures, metrics, options.history)
+    manifest = make_manifest(stages, temperatures, metrics, options.history)
     write_package(options.output, manifest, network, half)
     print("temperatures", *temperatures)
     for metric in metrics:
