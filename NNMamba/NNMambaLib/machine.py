@@ -31,7 +31,7 @@ def machine_report() -> dict[str, Any]:
 
     memory = psutil.virtual_memory()
     devices = {
-        "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
+        "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), "
         f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free"
     }
     for index in range(torch.cuda.device_count()):

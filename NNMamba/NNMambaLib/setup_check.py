@@ -22,9 +22,15 @@ except ImportError:
     # Where it is no package of its own, pip brings it along.
     from pip._vendor.packaging.requirements import Requirement
 
+from NNMambaLib.errors import NNMambaError
+
 # They come with Slicer, whose own modules break with others.
 FIXED_PACKAGES = ("numpy", "SimpleITK")
 _OPTIONAL = "Optional:"
+
+
+class SetupError(NNMambaError):
+    """A package cannot be installed."""
 
 
 @dataclass(frozen=True)

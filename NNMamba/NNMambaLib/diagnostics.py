@@ -1,0 +1,113 @@
+"""A report of an installation for those who are to help, without anything that tells who or what it was used on."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from NNMambaLib import __version__
+from NNMambaLib.errors import ModelError
+from NNMambaLib.machine import backend_states
+from NNMambaLib.models.catalogue import bundled_folder, installed_packages, open_package
+from NNMambaLib.setup_check import FIXED_PACKAGES, Need, installed_version
+
+# Of the worker's log.
+_LOG_LINES = 40
+# A single letter is nobody's name.
+_SHORTEST_NAME = 2
+
+
+def diagnostic_report(
+    application: str,
+    needs: Sequence[Need],
+    machine: Mapping[str, Any] | str,
+    worker: str,
+    last_error: str,
+    log: str,
+    private: Iterable[str] = (),
+) -> str:
+    """Return the report as plain text.
+
+    Args:
+        application: name and version of the application that it runs in.
+        needs: see `read_needs`.
+        machine: what `machine_report` returned, or why there is none.
+        worker: its state.
+        last_error: of a job; empty where there was none.
+        log: what the worker printed; its end is taken.
+        private: names of volumes and the like, which must not appear.
+    """
+    sections = {
+        "Versions": [
+            f"NNMamba {__version__}",
+            application,
+            f"Python {platform.python_version()}",
+            f"{platform.system()} {platform.release()} ({platform.machine()})",
+        ],
+        "Packages": [
+            *(f"{name} {installed_version(name) or 'not installed'}" for name in FIXED_PACKAGES),
+            *(f"{need.requirement}: {need.installed or 'not installed'}" for need in needs),
+        ],
+        "Machine": _machine_lines(machine),
+        "Models": _model_lines(),
+        "Engine": [worker],
+        "Last error": [last_error or "none"],
+        "End of the engine's log": log.strip().splitlines()[-_LOG_LINES:] or ["empty"],
+    }
+    text = "\n\n".join("\n".join([f"== {title} ==", *lines]) for title, lines in sections.items())
+    return without_private(text, private) + "\n"
+
+
+def without_private(text: str, private: Iterable[str] = ()) -> str:
+    """Return a text without the folder and name of the user, the folder for temporary files, and other given names."""
+    folders = {Path.home(): "~", Path(tempfile.gettempdir()): "<temporary folder>"}
+    for folder, replacement in folders.items():
+        # As in the text, as in a Python literal, and as in a URI.
+        plain = {str(folder), folder.as_posix(), str(folder.resolve())}
+        for form in plain | {str(folder).replace("\\", "\\\\"), quote(folder.as_posix())}:
+            if len(form) >= _SHORTEST_NAME:
+                text = re.sub(rf"{re.escape(form)}(?![\w-])", lambda _, new=replacement: new, text, flags=re.IGNORECASE)
+    names = dict.fromkeys(private, "<volume>") | {_user(): "<user>"}
+    for name in sorted(names, key=len, reverse=True):
+        if len(name) >= _SHORTEST_NAME:
+            pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
+            text = re.sub(pattern, lambda _, new=names[name]: new, text, flags=re.IGNORECASE)
+    return text
+
+
+def _machine_lines(machine: Mapping[str, Any] | str) -> list[str]:
+    if isinstance(machine, str):
+        return [machine]
+    return [
+        *(f"{name} {version}" for name, version in machine["versions"].items()),
+        *(f"device {name}: {state}" for name, state in machine["devices"].items()),
+        *(f"no device {name}: {reason}" for name, reason in machine["unavailable_devices"].items()),
+        *(f"scan backend {name}: {state}" for name, state in backend_states(machine).items()),
+    ]
+
+
+def _model_lines() -> list[str]:
+    lines = []
+    for name, path in installed_packages().items():
+        where = "bundled" if path.parent == bundled_folder() else "installed"
+        try:
+            package = open_package(path)
+            lines.append(f"{name} {package.manifest.version} ({package.manifest.task}, {where}) {package.sha256}")
+        except ModelError as error:
+            lines.append(f"{name} ({where}): {error}")
+        except ImportError as error:
+            lines.append(f"{name} ({where}): cannot be read ({error})")
+    return lines
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""

@@ -1,0 +1,1 @@
+"""The panel of the hub module, one file a section; `panel` puts them together."""

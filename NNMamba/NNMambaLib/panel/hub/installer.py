@@ -1,0 +1,95 @@
+"""Installing packages into Slicer's Python, by the means that this Slicer has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import slicer
+from slicer.i18n import tr as _
+
+from NNMambaLib.setup_check import Need, SetupError, fixed_versions, pip_held_back
+
+REQUESTER = "NNMamba"
+TORCH = "torch"
+
+
+def install(needs: Sequence[Need]) -> list[str]:
+    """Install packages, once the user has agreed; return a sentence for each optional one that could not be.
+
+    Raises:
+        SetupError: if one that is not optional cannot be installed. Those before it stay.
+    """
+    before = fixed_versions()
+    failures = []
+    with pip_held_back() as constraints:
+        required = [need for need in needs if not need.optional]
+        for need in required:
+            if need.name == TORCH and has_pytorch_extension():
+                _install_torch(need)
+                required.remove(need)
+                break
+        _install(required, constraints)
+        for need in needs:
+            if need.optional:
+                try:
+                    _install([need], constraints)
+                except SetupError as error:
+                    failures.append(str(error))
+    if fixed_versions() != before:
+        names = ", ".join(name for name, version in fixed_versions().items() if version != before[name])
+        raise SetupError(_("{names} of Slicer was changed by pip: install Slicer again.").format(names=names))
+    return failures
+
+
+def has_pytorch_extension() -> bool:
+    """Tell whether the PyTorch extension is there, which chooses PyTorch's build for the graphics card."""
+    return hasattr(slicer.modules, "pytorchutils")
+
+
+def _install_torch(need: Need) -> None:
+    try:
+        import PyTorchUtils
+
+        with slicer.util.WaitCursor():
+            torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+                askConfirmation=False, torchVersionRequirement=str(need.requirement.specifier)
+            )
+    except (CalledProcessError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise _failure([need], error) from error
+    if torch is None:
+        raise SetupError(_("PyTorch was not installed: try again in the module PyTorch Utils."))
+
+
+def _install(needs: Sequence[Need], constraints: Path) -> None:
+    if not needs:
+        return
+    try:
+        try:
+            import slicer.packaging as packaging
+        except ImportError:
+            # Slicer 5.10
+            with slicer.util.WaitCursor():
+                requirements = [str(need.requirement) for need in needs]
+                slicer.util.pip_install([*requirements, "--constraint", str(constraints)])
+        else:
+            packaging.pip_ensure(
+                [need.requirement for need in needs],
+                constraints=constraints,
+                prompt_install=False,
+                requester=REQUESTER,
+            )
+    except (CalledProcessError, OSError, RuntimeError) as error:
+        raise _failure(needs, error) from error
+
+
+def _failure(needs: Sequence[Need], error: Exception) -> SetupError:
+    names = ", ".join(str(need.requirement) for need in needs)
+    reason = " ".join(str(error).split())
+    return SetupError(
+        _(
+            "{names} cannot be installed ({reason}): check the connection to the internet and its proxy, see the "
+            "Python console for what pip says, then go on with the set-up."
+        ).format(names=names, reason=reason)
+    )

@@ -1,0 +1,47 @@
+"""Tables as tall as what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import qt
+
+_MOST_PIXELS = 260
+_FRAME = 4
+_SCROLL_BAR = 16
+
+
+def fill_table(table, rows: Sequence[Sequence[str]], tips: Sequence[str] | None = None) -> None:
+    """Show rows of text; the selected row and its signals stay as they are.
+
+    Args:
+        table: a QTableWidget with its columns.
+        rows: their texts.
+        tips: a tooltip for each row; by default each cell's own text, which may be cut off.
+    """
+    row, was_blocked = table.currentRow(), table.blockSignals(True)
+    table.setRowCount(len(rows))
+    for number, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(tips[number] if tips else text)
+            table.setItem(number, column, item)
+    if 0 <= row < len(rows):
+        table.selectRow(row)
+    fit_table(table)
+    table.blockSignals(was_blocked)
+
+
+def fit_table(table) -> None:
+    """Make columns as wide and the table as tall as its texts need, up to a limit."""
+    table.visible = table.rowCount > 0
+    # Rows are as tall as their width asks for: it must be known now.
+    table.parentWidget().layout().activate()
+    for column in range(table.columnCount - 1):
+        table.resizeColumnToContents(column)
+    table.resizeRowsToContents()
+    header = table.horizontalHeader()
+    height = table.verticalHeader().length() + header.height + _FRAME
+    if header.length() > table.viewport().width:
+        height += _SCROLL_BAR
+    table.minimumHeight = table.maximumHeight = min(height, _MOST_PIXELS)

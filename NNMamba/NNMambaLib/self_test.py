@@ -1,0 +1,124 @@
+"""Every bundled model on the bundled sample volume, one after the other in the worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from NNMambaLib.errors import Cancelled, NNMambaError
+from NNMambaLib.models.catalogue import bundled_packages, sample_volume
+from NNMambaLib.models.package import ModelPackage
+from NNMambaLib.monitor import Progress
+from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
+from NNMambaLib.volume_io import read_volume
+from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
+from NNMambaLib.worker.messages import Result
+
+
+class Verdict(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    PASSED = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass
+class Trial:
+    """A model's part in the test.
+
+    Attributes:
+        seconds: that it took in all, with the worker's start where it had to; None before its end.
+        outcome: the main result, or why it failed.
+    """
+
+    package: ModelPackage
+    verdict: Verdict = Verdict.WAITING
+    seconds: float | None = None
+    outcome: str = ""
+
+
+class SelfTest:
+    """Runs the models; nothing but its callbacks sees the results.
+
+    Args:
+        packages: by default those that come with the engine.
+        worker: runs the models.
+        on_changed: called when a trial begins, ends or goes on; it gets the progress of the one that runs, or None.
+
+    Raises:
+        NNMambaError: if a bundled package or the sample volume cannot be read.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerClient,
+        on_changed: Callable[[Progress | None], None],
+        packages: Sequence[ModelPackage] | None = None,
+    ):
+        self._worker = worker
+        self.on_changed = on_changed
+        self._job: WorkerJob | None = None
+        self._cancelled = False
+        self.trials = [Trial(package) for package in (bundled_packages() if packages is None else packages)]
+        self._volume = read_volume(sample_volume())
+
+    @property
+    def running(self) -> bool:
+        return any(trial.verdict in (Verdict.WAITING, Verdict.RUNNING) for trial in self.trials)
+
+    def start(self) -> None:
+        """Begin with the first model."""
+        self._next()
+
+    def cancel(self) -> None:
+        """End the model that runs at its next tile, asked for again at once; the others do not begin."""
+        self._cancelled = True
+        if self._job is not None:
+            self._job.cancel()
+
+    def _next(self) -> None:
+        waiting = [trial for trial in self.trials if trial.verdict is Verdict.WAITING]
+        if self._cancelled:
+            for trial in waiting:
+                trial.verdict = Verdict.CANCELLED
+        elif waiting:
+            trial, began = waiting[0], time.monotonic()
+            trial.verdict = Verdict.RUNNING
+            manifest = trial.package.manifest
+            self._job = self._worker.submit(
+                JobRequest(manifest.task, str(trial.package.path), [self._volume]),
+                lambda progress: self.on_changed(progress),
+                lambda result: self._ended(trial, began, result, None),
+                lambda error: self._ended(trial, began, None, error),
+            )
+        self.on_changed(None)
+
+    def _ended(self, trial: Trial, began: float, result: Result | None, error: NNMambaError | None) -> None:
+        self._job, trial.seconds = None, time.monotonic() - began
+        if error is not None:
+            trial.verdict = Verdict.CANCELLED if isinstance(error, Cancelled) else Verdict.FAILED
+            trial.outcome = str(error)
+        else:
+            found, trial.outcome = describe_result(result)
+            trial.verdict = Verdict.PASSED if found else Verdict.FAILED
+        self._next()
+
+
+def describe_result(result: Result) -> tuple[bool, str]:
+    """Return whether anything was found, and what, in a few words."""
+    if isinstance(result, SegmentationResult):
+        volumes = [volume for volume in result.volumes_ml.values() if volume > 0]
+        labels = len(result.label_definitions)
+        return bool(volumes), f"{len(volumes)} of {labels} labels, {sum(volumes):.0f} mL in all"
+    if isinstance(result, LandmarksResult):
+        found = sum(landmark.found for landmark in result.landmarks)
+        return found > 0, f"{found} of {len(result.landmarks)} landmarks"
+    assert isinstance(result, ClassificationResult)
+    answers = [
+        f"{prediction.target}: {prediction.predicted} ({prediction.probabilities[prediction.predicted]:.2f})"
+        for prediction in result.predictions
+    ]
+    return bool(answers), "; ".join(answers)

@@ -1,0 +1,88 @@
+"""The diagnostic report tells of the installation and of nobody."""
+
+import getpass
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from NNMambaLib.diagnostics import diagnostic_report, without_private
+from NNMambaLib.models.catalogue import bundled_packages
+from NNMambaLib.setup_check import read_needs
+
+MACHINE = {
+    "versions": {"torch": "2.13.0+cu130", "mamba-ssm": "not installed"},
+    "devices": {"cpu": "x86_64, 4 threads"},
+    "unavailable_devices": {"cuda": "no driver"},
+    "scan_backends": {"mamba-ssm": "it needs a GPU", "numba": None},
+    "scan_backend": "numba",
+    "causal_conv1d": "it is not installed",
+}
+
+
+def report(**changes):
+    arguments = {"application": "3D Slicer 5.12", "needs": [], "machine": MACHINE, "worker": "Idle"}
+    return diagnostic_report(**{**arguments, "last_error": "", "log": "", **changes})
+
+
+@pytest.fixture
+def somebody(tmp_path, monkeypatch):
+    """A home folder and a user."""
+    home = tmp_path / "home" / "Jörg M."
+    home.mkdir(parents=True)
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.setattr(getpass, "getuser", lambda: "jmueller")
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "AppData" / "Temp"))
+    return home
+
+
+def test_report_names_versions_backends_and_models_with_digests():
+    needs = read_needs(Path(__file__).parents[3] / "NNMamba" / "Resources" / "requirements.txt")
+    text = report(needs=needs, last_error="It broke.", log="one\ntwo\n")
+    for part in ("3D Slicer 5.12", "torch 2.13.0+cu130", "no device cuda: no driver", "mamba-ssm: it needs a GPU"):
+        assert part in text
+    assert "scan backend numba: in use" in text
+    assert "jsonschema>=4.17: " in text
+    assert "It broke." in text
+    assert text.endswith("one\ntwo\n")
+    for package in bundled_packages():
+        assert package.manifest.name in text
+        assert package.sha256 in text
+
+
+def test_only_the_end_of_the_log_is_taken():
+    text = report(log="\n".join(f"line {number}" for number in range(100)))
+    assert "line 99" in text
+    assert "line 59\n" not in text
+
+
+def test_report_without_the_engine():
+    assert "not told" in report(machine="not told")
+
+
+def test_report_tells_neither_user_nor_volumes(somebody):
+    error = f"{somebody}/scans/a.nrrd of Doe^John cannot be read; {somebody.as_uri()} of jmueller, {{JMUELLER}}"
+    text = report(
+        last_error=error, log=f"File '{tempfile.gettempdir()}/nnmamba-1/x.raw'", private={"Doe^John", "a.nrrd"}
+    )
+    for private in ("Jörg", "jmueller", "JMUELLER", "Doe^John", "a.nrrd", "J%C3%B6rg"):
+        assert private not in text
+    assert "~/scans/<volume>" in text
+    assert "~/AppData/Temp/nnmamba-1" in text or "<temporary folder>/nnmamba-1" in text
+
+
+def test_names_are_replaced_as_words_only(somebody):
+    assert without_private("a T1 brain, brains T10", {"T1", "brain", "a"}) == "a <volume> <volume>, brains T10"
+    assert without_private("nothing private") == "nothing private"
+
+
+def test_windows_paths_within_literals(monkeypatch):
+    from pathlib import PureWindowsPath
+
+    class Home(PureWindowsPath):
+        def resolve(self):
+            return self
+
+    monkeypatch.setattr(Path, "home", lambda: Home(r"C:\Users\Doe"))
+    text = without_private(r"'C:\\Users\\Doe\\x' C:\Users\Doe\x c:/users/doe/x C:\Users\Doering")
+    assert text == r"'~\\x' ~\x ~/x C:\Users\Doering"
