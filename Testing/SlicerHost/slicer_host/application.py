@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import slicer
@@ -135,12 +136,19 @@ def application() -> qSlicerApplication:
     """Return the process's application; made at the first call, since Qt allows one only."""
     made = QtCore.QCoreApplication.instance()
     if made is None:
+        QtCore.qInstallMessageHandler(_print_message)
         made = qSlicerApplication(["slicer-host"])
         made.setStyle("Fusion")
         made.setPalette(_light_palette())
         made.setFont(QtGui.QFont("DejaVu Sans", 9))
         made.setQuitOnLastWindowClosed(False)
     return made
+
+
+def _print_message(kind, context, message) -> None:
+    # Qt's platform without a screen says this of each window.
+    if "propagateSizeHints" not in message:
+        print(message, file=sys.stderr)
 
 
 def _light_palette() -> QtGui.QPalette:

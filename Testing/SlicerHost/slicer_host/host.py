@@ -21,11 +21,12 @@ from PySide6 import QtCore, QtWidgets
 from NNMambaLib.headless import headless_application, read_mrb, write_mrb
 from slicer_host import pythonqt
 from slicer_host.application import application, qSlicerIOManager, qSlicerMainWindow
-from slicer_host.dialogs import Dialogs
+from slicer_host.dialogs import Dialogs, Shown
 from slicer_host.failures import Failures
 from slicer_host.layout import qSlicerLayoutManager
 from slicer_host.modules import (
     Modules,
+    forget_importers,
     qSlicerAbstractModuleWidget,
     qSlicerScriptedLoadableModule,
     qSlicerScriptedLoadableModuleWidget,
@@ -34,6 +35,7 @@ from slicer_host.observers import stop_observing
 from slicer_host.packaging_module import packaging_module
 from slicer_host.qt_module import QtModule
 from slicer_host.ui_loader import stand_in_widgets
+from slicer_host.views import qMRMLPlotView
 
 ROOT = Path(__file__).parents[3]
 _HERE = Path(__file__).parent
@@ -45,6 +47,9 @@ _MORE_LOGICS = {
     "Texts": "vtkSlicerTextsLogic",
     "Transforms": "vtkSlicerTransformLogic",
 }
+_WINDOW_WIDTH = 1600
+_WINDOW_HEIGHTS = (1000, 1400)
+_BARS_HEIGHT = 60
 _PAUSE_SECONDS = 0.005
 _BEAT_MILLISECONDS = 5
 
@@ -179,24 +184,31 @@ class SlicerHost:
         read_mrb(self.scene, path)
         self.process_events()
 
-    def screenshot(self, path: str | Path, module: str | None = None, views: bool = True, size=(1600, 1000)) -> None:
+    def screenshot(
+        self, path: str | Path, module: str | None = None, views: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
         """Write a PNG of the panel beside the views, or of the panel alone in all its height.
 
         Args:
             module: whose panel is shown; by default the one that is.
+            size: of the window; by default high enough for the panel, up to a point.
         """
         if module is not None:
             slicer.util.selectModule(module)
         self.main_window.show()
-        self.main_window.resize(*size)
+        panel = self.main_window._panels.currentWidget()
+        height = QtWidgets.QWidget.sizeHint(panel).height() if panel is not None else 0
+        lowest, highest = _WINDOW_HEIGHTS
+        self.main_window.resize(*(size or (_WINDOW_WIDTH, min(max(lowest, height + _BARS_HEIGHT), highest))))
+        if not views:
+            panel.resize(panel.width, height)
         self.process_events()
+        for chart in self.main_window.findChildren(qMRMLPlotView):
+            if chart.visible:
+                chart._draw()
         if views:
             self.layout._draw()
-            image = self.main_window.grab()
-        else:
-            panel = self.main_window._panels.currentWidget()
-            panel.resize(panel.width, QtWidgets.QWidget.sizeHint(panel).height())
-            image = panel.grab()
+        image = (self.main_window if views else panel).grab()
         if not image.save(str(path)):
             raise OSError(f"{path} cannot be written")
         self.process_events()
@@ -221,20 +233,23 @@ class SlicerHost:
         widgets = stand_in_widgets()
         ctk = types.ModuleType("ctk")
         vars(ctk).update({name: made for name, made in widgets.items() if name.startswith("ctk")})
-        tr = types.ModuleType("slicer.i18n")
-        tr.tr = tr.translate = lambda *arguments: arguments[-1]
-        _put(stack, sys.modules, {"qt": QtModule(self.dialogs, self.opened_urls), "ctk": ctk})
+        i18n = types.ModuleType("slicer.i18n")
+        i18n.tr = i18n.translate = lambda *arguments: arguments[-1]
+        qt = QtModule(self.dialogs, self.opened_urls)
+        imported = set(sys.modules)
+        stack.callback(lambda: forget_importers(imported, [qt, ctk, *made.values()]))
+        _put(stack, sys.modules, {"qt": qt, "ctk": ctk})
         self.modules = Modules(logics)
         self.io_manager = qSlicerIOManager(self)
         added = {name: made for name, made in widgets.items() if not name.startswith("ctk")}
         for made in (qSlicerAbstractModuleWidget, qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget):
             added[made.__name__] = made
         added |= {"app": self._app, "mrmlScene": self.scene, "selfTests": {}}
-        added |= {"modules": self.modules.namespace, "moduleNames": self.modules.names, "i18n": tr}
+        added |= {"modules": self.modules.namespace, "moduleNames": self.modules.names}
         _put(stack, vars(slicer), added)
         self.layout = qSlicerLayoutManager(self.application_logic)
         self.main_window = qSlicerMainWindow(self.modules.selector, self.layout.viewport())
-        made = {"i18n": tr, "packaging": packaging_module(self.installed)}
+        made = {"i18n": i18n, "packaging": packaging_module(self.installed)}
         _put(stack, sys.modules, {f"slicer.{name}": module for name, module in made.items()})
         for name, file in (("ScriptedLoadableModule", "scripted_module"), ("parameterNodeWrapper", "parameter_node")):
             specification = importlib.util.spec_from_file_location(f"slicer.{name}", _HERE / f"{file}.py")
@@ -242,6 +257,12 @@ class SlicerHost:
             _put(stack, sys.modules, {f"slicer.{name}": made[name]})
             specification.loader.exec_module(made[name])
         _put(stack, vars(slicer), made)
+        _put(stack, vars(slicer.util), {"delayDisplay": self._delay_display})
+
+    def _delay_display(self, message, autoCloseMsec=1000, parent=None, **options):
+        """Record a message that closes by itself, without the delay."""
+        self.dialogs.shown.append(Shown("delayDisplay", options.get("windowTitle", ""), message, None))
+        self._app.processEvents()
 
 
 class Heartbeat:

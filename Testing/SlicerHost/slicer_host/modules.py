@@ -273,3 +273,32 @@ class Modules:
         self.found[module.name] = module
         setattr(self.namespace, module.name.lower(), module)
         setattr(self.names, module.name, module.name)
+
+
+def forget_importers(imported: set[str], made: list[types.ModuleType]) -> None:
+    """Take out of `sys.modules` what was imported since and holds anything of the given modules, which are of one host.
+
+    Args:
+        imported: the names of all modules that were there before.
+    """
+    names = {module.__name__ for module in made}
+    objects = set(map(id, made)) | {id(vars(module).get("tr")) for module in made}
+    held = [name for name in sys.modules if name not in imported and name not in names]
+    found = True
+    while found:
+        found = [
+            name
+            for name in held
+            if any(
+                id(value) in objects or getattr(value, "__module__", None) in names
+                for value in vars(sys.modules[name]).values()
+            )
+        ]
+        for name in found:
+            package, _, child = name.rpartition(".")
+            module = sys.modules.pop(name)
+            if package in sys.modules and getattr(sys.modules[package], child, None) is module:
+                delattr(sys.modules[package], child)
+            held.remove(name)
+            names.add(name)
+            objects.add(id(module))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from slicer_host import ctk_widgets, mrml_widgets
+from slicer_host import ctk_widgets, mrml_widgets, views
 from slicer_host.pythonqt import StandIn
 
 
@@ -15,7 +15,7 @@ def stand_in_widgets() -> dict[str, type]:
     """Return {class: stand-in} of all the widgets of CTK and Slicer that the host has."""
     return {
         name: member
-        for module in (ctk_widgets, mrml_widgets)
+        for module in (ctk_widgets, mrml_widgets, views)
         for name, member in vars(module).items()
         if isinstance(member, type) and issubclass(member, StandIn) and member is not StandIn
     }
