@@ -188,7 +188,8 @@ def show_text(title: str, markdown: str) -> None:
         browser.setMarkdown(markdown)
     else:
         browser.setPlainText(markdown)
-    buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
+    buttons = qt.QDialogButtonBox()
+    buttons.setStandardButtons(qt.QDialogButtonBox.Close)
     buttons.connect("rejected()", dialog.reject)
     layout.addWidget(browser)
     layout.addWidget(buttons)
