@@ -276,6 +276,26 @@ def test_numpy_that_was_changed_all_the_same_is_told(host, environment, no_machi
     panel.ui.setupButton.click()
 
 
+def test_set_up_waits_for_the_engines_job(host, environment, no_machine, users_models, tiny):
+    panel = open_panel(host)
+    panel.models.install(tiny.path)
+    take_away(environment, "numba")
+    panel.refresh()
+    host.dialogs.answer("OK", "The engine is at work")
+    panel.ui.setupButton.click()
+    assert environment.calls == []
+
+
+def test_other_extension_may_fail_in_its_own_way(host, environment, no_machine, pytorch_extension, monkeypatch):
+    take_away(environment, "torch")
+    monkeypatch.delattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch")
+    panel = open_panel(host)
+    host.dialogs.answer("OK", "Go on")
+    host.dialogs.answer("OK", "torch>=2.2 cannot be installed")
+    panel.ui.setupButton.click()
+    assert "was not finished" in panel.ui.setupStateLabel.text
+
+
 def test_opening_the_panel_imports_and_installs_nothing(host, environment, no_machine):
     take_away(environment, "torch")
     before = set(sys.modules)
@@ -309,9 +329,8 @@ def test_models_are_listed_with_what_is_known_of_them(host, no_machine, models_f
         assert shown[manifest.name][:2] == [manifest.task, manifest.version]
         assert shown[manifest.name][3:] == ["bundled", manifest.licence]
     assert shown["random-landmarks"][3] == "yours"
-    assert str(models_folder / "random-landmarks") in [
-        ui.modelsTable.item(row, 0).toolTip() for row in range(ui.modelsTable.rowCount)
-    ]
+    tips = [ui.modelsTable.item(row, 0).toolTip() for row in range(ui.modelsTable.rowCount)]
+    assert f"{models_folder / 'random-landmarks'}\nApache-2.0" in tips
 
 
 def test_damaged_model_is_listed_with_its_fault(host, no_machine, users_models):

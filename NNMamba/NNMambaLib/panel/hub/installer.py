@@ -56,7 +56,8 @@ def _install_torch(need: Need) -> None:
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=False, torchVersionRequirement=str(need.requirement.specifier)
             )
-    except (CalledProcessError, ImportError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        # Another extension's code, which promises nothing of what it raises.
         raise _failure([need], error) from error
     if torch is None:
         raise SetupError(_("PyTorch was not installed: try again in the module PyTorch Utils."))

@@ -59,7 +59,7 @@ class ModelsSection:
         """List what is installed now."""
         self._rows = [_read(name, path) for name, path in installed_packages().items()]
         cells = [_cells(row) for row in self._rows]
-        fill_table(self.ui.modelsTable, cells, [row.fault or str(row.path) for row in self._rows])
+        fill_table(self.ui.modelsTable, cells, [_tip(row) for row in self._rows])
         self._selected()
 
     def close(self) -> None:
@@ -213,6 +213,10 @@ def _read(name: str, path: Path) -> _Row:
         return _Row(name, path, None, str(error))
     except ImportError:
         return _Row(name, path, None, _("Set up NNMamba first."))
+
+
+def _tip(row: _Row) -> str:
+    return row.fault or f"{row.path}\n{row.package.manifest.licence}".rstrip()
 
 
 def _cells(row: _Row) -> list[str]:

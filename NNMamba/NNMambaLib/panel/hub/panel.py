@@ -13,7 +13,6 @@ from NNMambaLib.panel.hub.models import ModelsSection
 from NNMambaLib.panel.hub.self_test import SelfTestSection
 from NNMambaLib.panel.hub.setup import SetupSection
 from NNMambaLib.panel.hub.tables import fit_table
-from NNMambaLib.panel.shared_worker import shared_worker
 
 _ENGINE_MS = 500
 
@@ -73,7 +72,5 @@ class HubPanel:
                 fit_table(getattr(self.ui, name))
 
     def _packages_changed(self) -> None:
-        # A worker that runs has imported what was there before.
-        shared_worker().stop()
         self.machine.forget()
         self.refresh()

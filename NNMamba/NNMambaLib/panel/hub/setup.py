@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from NNMambaLib.panel.hub.installer import TORCH, has_pytorch_extension, install
 from NNMambaLib.panel.hub.tables import fill_table
+from NNMambaLib.panel.shared_worker import close_shared_worker, shared_worker
 from NNMambaLib.setup_check import Need, SetupError, missing_needs, platform_notice, read_needs
 
 # Kept while a set-up is under way, for what ends Slicer in the middle of it.
@@ -84,10 +85,17 @@ class SetupSection:
 
     def _set_up(self, checked: bool = False) -> None:
         needs = self._to_install()
+        if shared_worker().jobs:
+            slicer.util.errorDisplay(
+                _("The engine is at work: let its job end or cancel it, then set up."), windowTitle=_("Set up NNMamba")
+            )
+            return
         if not slicer.util.confirmOkCancelDisplay(question(needs), windowTitle=_("Set up NNMamba")):
             return
         qt.QSettings().setValue(UNDER_WAY_SETTING, True)
         self._message = ""
+        # Files that a process has in use cannot be replaced on Windows, and it would know the old ones only.
+        close_shared_worker()
         try:
             self._message = " ".join(install(needs))
         except SetupError as error:
