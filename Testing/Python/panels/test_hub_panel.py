@@ -66,8 +66,9 @@ def environment(host, monkeypatch):
     environment = Environment()
     monkeypatch.setattr(setup_check, "installed_version", environment.versions.get)
 
-    def pip_ensure(requirements, constraints=None, prompt_install=True, requester=None, **options):
+    def pip_ensure(requirements, constraints=None, prompt_install=True, prompt_restart=True, requester=None):
         assert not prompt_install, "the user was asked already"
+        assert not prompt_restart, "the set-up is not at its end"
         assert requester == "NNMamba"
         environment.install("pip_ensure", requirements, constraints)
 
@@ -274,6 +275,17 @@ def test_numpy_that_was_changed_all_the_same_is_told(host, environment, no_machi
     host.dialogs.answer("OK", "Go on")
     host.dialogs.answer("OK", "numpy of Slicer was changed")
     panel.ui.setupButton.click()
+
+
+def test_restart_is_offered_where_an_old_version_is_in_use(host, environment, no_machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psutil", sys.modules.get("psutil", types.ModuleType("psutil")))
+    environment.versions["psutil"] = "1.0"
+    panel = open_panel(host)
+    host.dialogs.answer("OK", "psutil>=5.9")
+    host.dialogs.answer("Yes", "old version of psutil.*Restart now")
+    panel.ui.setupButton.click()
+    assert host.restarts == 1
+    assert panel.setup.complete
 
 
 def test_set_up_waits_for_the_engines_job(host, environment, no_machine, users_models, tiny):

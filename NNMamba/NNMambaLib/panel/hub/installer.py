@@ -79,6 +79,8 @@ def _install(needs: Sequence[Need], constraints: Path) -> None:
                 [need.requirement for need in needs],
                 constraints=constraints,
                 prompt_install=False,
+                # In the middle of the set-up, a restart would come too early.
+                prompt_restart=False,
                 requester=REQUESTER,
             )
     except (CalledProcessError, OSError, RuntimeError) as error:

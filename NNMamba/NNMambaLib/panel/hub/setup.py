@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,12 @@ class SetupSection:
             slicer.util.errorDisplay(str(error), windowTitle=_("Set up NNMamba"))
         self.refresh()
         self._on_installed()
+        # New packages are found at once; of those that were imported, Slicer goes on with the old version.
+        stale = [need.name for need in needs if need.installed is not None and need.name in sys.modules]
+        if stale:
+            asked = _("Slicer goes on with the old version of {names} until it is restarted. Restart now?")
+            if slicer.util.confirmYesNoDisplay(asked.format(names=", ".join(stale)), windowTitle=_("Set up NNMamba")):
+                slicer.util.restart()
 
 
 def question(needs: list[Need]) -> str:
