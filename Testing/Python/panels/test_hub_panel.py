@@ -541,8 +541,10 @@ def test_panel_that_is_closed_hears_of_nothing_any_more(host, no_machine, tiny, 
 
 def test_report_is_shown_and_copied_without_names(host, no_machine, head, monkeypatch, tmp_path):
     import qt
+    import slicer
 
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    slicer.app.applicationVersion = "5.12.3-2026-07-01"
     panel = open_panel(host)
     head.SetName("Doe^John")
     from NNMambaLib.errors import VolumeError
@@ -553,7 +555,7 @@ def test_report_is_shown_and_copied_without_names(host, no_machine, head, monkey
     panel.ui.copyReportButton.click()
     text = qt.QApplication.clipboard().text()
     assert text == panel.ui.reportText.plainText
-    assert "3D Slicer 5.12" in text
+    assert f"3D Slicer {slicer.app.applicationVersion}" in text
     assert "<volume> in ~/scans has no voxels." in text
     assert "Doe" not in text
     assert str(tmp_path) not in text

@@ -33,10 +33,8 @@ class DiagnosticsSection:
     def report(self) -> str:
         """Return the report as things are now."""
         worker = shared_worker()
-        application = slicer.app
-        version = f"{application.majorVersion}.{application.minorVersion}"
         return diagnostic_report(
-            application=f"3D Slicer {version} (revision {application.revision}, {application.releaseType})",
+            application=f"3D Slicer {slicer.app.applicationVersion}",
             needs=self._needs(),
             machine=self._machine() or "not told by the engine",
             worker=describe_worker(worker),
