@@ -37,20 +37,12 @@ class qSlicerCoreApplication(StandIn, QtWidgets.QApplication):
     def settings(self):
         return QtCore.QSettings()
 
-    def userSettings(self):
-        return QtCore.QSettings()
-
-    def revisionUserSettings(self):
-        return QtCore.QSettings()
-
-    def setRenderPaused(self, paused):
-        """Views are drawn only when they are looked at."""
+    userSettings = revisionUserSettings = settings
 
     def pauseRender(self):
-        self.setRenderPaused(True)
+        """Views are drawn only when they are looked at."""
 
-    def resumeRender(self):
-        self.setRenderPaused(False)
+    resumeRender = pauseRender
 
     def restart(self):
         self._host.restarts += 1
@@ -65,57 +57,11 @@ class qSlicerCoreApplication(StandIn, QtWidgets.QApplication):
     def testingEnabled(self):
         return False
 
-    @property
-    def temporaryPath(self):
-        return self._host.application_logic.GetTemporaryPath()
-
-    @property
-    def cachePath(self):
-        return self.temporaryPath
-
-    @property
-    def slicerHome(self):
-        return self.temporaryPath
-
-    @property
-    def extensionsInstallPath(self):
-        return self.temporaryPath
-
-    @property
-    def slicerUserSettingsFilePath(self):
-        return QtCore.QSettings().fileName()
-
-    @property
-    def majorVersion(self):
-        return _VERSION[0]
-
-    @property
-    def minorVersion(self):
-        return _VERSION[1]
-
-    @property
-    def releaseType(self):
-        return "Stable"
-
-    @property
-    def revision(self):
-        return "0"
-
-    @property
-    def repositoryRevision(self):
-        return "0"
-
-    @property
-    def isInstalled(self):
-        return True
-
-    @property
-    def os(self):
-        return {"windows": "win", "macos": "macosx"}.get(QtCore.QSysInfo.productType(), "linux")
-
-    @property
-    def arch(self):
-        return "amd64"
+    temporaryPath = property(lambda self: self._host.application_logic.GetTemporaryPath())
+    cachePath = slicerHome = extensionsInstallPath = temporaryPath
+    majorVersion = property(lambda self: _VERSION[0])
+    minorVersion = property(lambda self: _VERSION[1])
+    isInstalled = property(lambda self: True)
 
 
 class qSlicerApplication(qSlicerCoreApplication):

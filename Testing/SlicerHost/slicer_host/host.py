@@ -35,7 +35,7 @@ from slicer_host.observers import stop_observing
 from slicer_host.packaging_module import packaging_module
 from slicer_host.qt_module import QtModule
 from slicer_host.ui_loader import stand_in_widgets
-from slicer_host.views import qMRMLPlotView
+from slicer_host.views import draw_views
 
 ROOT = Path(__file__).parents[3]
 _HERE = Path(__file__).parent
@@ -203,12 +203,9 @@ class SlicerHost:
         if not views:
             panel.resize(panel.width, height)
         self.process_events()
-        for chart in self.main_window.findChildren(qMRMLPlotView):
-            if chart.visible:
-                chart._draw()
-        if views:
-            self.layout._draw()
-        image = (self.main_window if views else panel).grab()
+        shown = self.main_window if views else panel
+        draw_views(shown)
+        image = shown.grab()
         if not image.save(str(path)):
             raise OSError(f"{path} cannot be written")
         self.process_events()

@@ -57,13 +57,9 @@ class qMRMLLayoutManager(ctkLayoutFactory):
     def mrmlScene(self):
         return self._application_logic.GetMRMLScene()
 
-    @property
-    def layout(self):
-        return self._logic.GetLayoutNode().GetViewArrangement()
-
-    @layout.setter
-    def layout(self, layout):
-        self.setLayout(layout)
+    layout = property(
+        lambda self: self._logic.GetLayoutNode().GetViewArrangement(), lambda self, layout: self.setLayout(layout)
+    )
 
     def setLayout(self, layout):
         self._logic.GetLayoutNode().SetViewArrangement(layout)
@@ -87,17 +83,9 @@ class qMRMLLayoutManager(ctkLayoutFactory):
     def plotWidget(self, index):
         return self._nth(views.qMRMLPlotWidget, index)
 
-    @property
-    def threeDViewCount(self):
-        return len(self._of_class(views.qMRMLThreeDWidget))
-
-    @property
-    def tableViewCount(self):
-        return len(self._of_class(views.qMRMLTableWidget))
-
-    @property
-    def plotViewCount(self):
-        return len(self._of_class(views.qMRMLPlotWidget))
+    threeDViewCount = property(lambda self: len(self._of_class(views.qMRMLThreeDWidget)))
+    tableViewCount = property(lambda self: len(self._of_class(views.qMRMLTableWidget)))
+    plotViewCount = property(lambda self: len(self._of_class(views.qMRMLPlotWidget)))
 
     def resetSliceViews(self):
         for widget in self._of_class(views.qMRMLSliceWidget):
@@ -165,12 +153,6 @@ class qMRMLLayoutManager(ctkLayoutFactory):
             node = self.mrmlScene().GetSingletonNode(tag, cls)
             self._widgets[cls, tag] = _WIDGETS[cls](self._application_logic, node)
         return self._widgets[cls, tag]
-
-    def _draw(self):
-        """Draw the views that are shown."""
-        for widget in self._widgets.values():
-            if widget.visible and hasattr(widget._view, "_draw"):
-                widget._view._draw()
 
     def _close(self):
         """Let go of the scene: removing the views' nodes under their logics ends the process."""

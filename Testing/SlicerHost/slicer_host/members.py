@@ -36,3 +36,34 @@ class Members:
     @cached_property
     def all(self) -> frozenset[str]:
         return self.properties | self.methods | {signal.partition("(")[0] for signal in self.signals}
+
+
+class kept(property):
+    """A property that keeps what is written, as the type of its default, and may tell the object."""
+
+    def __init__(self, default, then: str = ""):
+        def write(instance, value):
+            setattr(instance, self._key, value if default is None else type(default)(value))
+            if then:
+                getattr(instance, then)()
+
+        super().__init__(lambda instance: getattr(instance, self._key, default), write)
+
+    def __set_name__(self, owner, name):
+        self._key = f"_kept_{name}"
+
+
+def forwarded(part: str, name: str, then: str = "") -> property:
+    """Return a property that is a part's own; the object may be told when it is written."""
+
+    def write(self, value):
+        setattr(getattr(self, part), name, value)
+        if then:
+            getattr(self, then)()
+
+    return property(lambda self: getattr(getattr(self, part), name), write)
+
+
+def assigns(name: str):
+    """Return a method that writes a property."""
+    return lambda self, value: setattr(self, name, value)

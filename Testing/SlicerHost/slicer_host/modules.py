@@ -8,53 +8,33 @@ import types
 from pathlib import Path
 
 import slicer
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 
+from slicer_host.members import kept
 from slicer_host.mrml_widgets import qSlicerWidget
 from slicer_host.pythonqt import StandIn
-
-
-def _kept(name, default):
-    """Return a property without any effect but to be read again."""
-    return property(
-        lambda self: self._values.get(name, default), lambda self, value: self._values.update({name: value})
-    )
 
 
 class qSlicerAbstractCoreModule(StandIn, QtCore.QObject):
     def __init__(self, name, logic=None, path=""):
         super().__init__()
-        self._values = {"title": name}
         self._name = name
         self._logic = logic
         self._path = path
+        self.title = name
 
-    title = _kept("title", "")
-    categories = _kept("categories", [])
-    contributors = _kept("contributors", [])
-    dependencies = _kept("dependencies", [])
-    associatedNodeTypes = _kept("associatedNodeTypes", [])
-    helpText = _kept("helpText", "")
-    acknowledgementText = _kept("acknowledgementText", "")
-    hidden = _kept("hidden", False)
-    index = _kept("index", -1)
-    widgetRepresentationCreationEnabled = _kept("widgetRepresentationCreationEnabled", True)
-
-    @property
-    def name(self):
-        return self._name
-
-    @property
-    def path(self):
-        return self._path
-
-    @property
-    def isInstalled(self):
-        return True
-
-    @property
-    def isBuiltIn(self):
-        return not self._path
+    name = property(lambda self: self._name)
+    path = property(lambda self: self._path)
+    isInstalled = property(lambda self: True)
+    title = kept("")
+    categories = kept([])
+    contributors = kept([])
+    dependencies = kept([])
+    associatedNodeTypes = kept([])
+    helpText = kept("")
+    acknowledgementText = kept("")
+    hidden = kept(False)
+    index = kept(-1)
 
     def logic(self):
         return self._logic
@@ -64,7 +44,7 @@ class qSlicerAbstractCoreModule(StandIn, QtCore.QObject):
 
 
 class qSlicerAbstractModule(qSlicerAbstractCoreModule):
-    icon = _kept("icon", QtGui.QIcon())
+    icon = kept(None)
 
 
 class qSlicerLoadableModule(qSlicerAbstractModule):
@@ -79,7 +59,7 @@ class qSlicerLoadableModule(qSlicerAbstractModule):
 class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
     """A module in Python."""
 
-    extensions = _kept("extensions", [])
+    extensions = kept([])
 
     def __init__(self, path: Path):
         logic = slicer.vtkSlicerScriptedLoadableModuleLogic()
@@ -98,10 +78,7 @@ class qSlicerScriptedLoadableModule(qSlicerLoadableModule):
 
 class qSlicerAbstractModuleWidget(qSlicerWidget):
     _entered = False
-
-    @property
-    def isEntered(self):
-        return self._entered
+    isEntered = property(lambda self: self._entered)
 
     def enter(self):
         self._entered = True
@@ -119,9 +96,7 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerAbstractModuleWidget):
         self._python = None
         QtWidgets.QVBoxLayout(self)
 
-    @property
-    def moduleName(self):
-        return self._module_name
+    moduleName = property(lambda self: self._module_name)
 
     def reload(self):
         """Make the Python object anew from what is loaded."""
@@ -152,25 +127,10 @@ class qSlicerAbstractModuleFactoryManager(StandIn, QtCore.QObject):
         super().__init__()
         self._modules = modules
 
-    def registeredModuleNames(self):
-        return list(self._modules)
-
-    def isRegistered(self, name):
-        return name in self._modules
-
-    def moduleInstance(self, name):
-        return self._modules.get(name)
-
 
 class qSlicerModuleFactoryManager(qSlicerAbstractModuleFactoryManager):
     def loadedModuleNames(self):
         return list(self._modules)
-
-    def isLoaded(self, name):
-        return name in self._modules
-
-    def loadedModule(self, name):
-        return self._modules.get(name)
 
 
 class qSlicerModuleManager(StandIn, QtCore.QObject):
@@ -200,9 +160,7 @@ class qSlicerModuleSelectorToolBar(StandIn, QtWidgets.QToolBar):
         self._label = QtWidgets.QLabel()
         self.addWidget(self._label)
 
-    @property
-    def selectedModule(self):
-        return self._selected
+    selectedModule = property(lambda self: self._selected)
 
     def selectModule(self, name):
         module = self._modules.found.get(name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from slicer_host.ctk_widgets import ctkMenuButton, ctkSliderWidget
+from slicer_host.members import assigns, forwarded, kept
 from slicer_host.observers import Observers
 from slicer_host.pythonqt import StandIn
 
@@ -43,11 +46,7 @@ class qMRMLWidget(StandIn, QtWidgets.QWidget):
 
 class qSlicerWidget(StandIn, QtWidgets.QWidget):
     _scene = None
-
-    def setMRMLScene(self, scene):
-        if scene is not self._scene:
-            self._scene = scene
-            self._emit("mrmlSceneChanged(vtkMRMLScene*)", scene)
+    setMRMLScene = qMRMLWidget.setMRMLScene
 
 
 class qMRMLSliderWidget(ctkSliderWidget):
@@ -68,62 +67,32 @@ class qMRMLNodeComboBox(StandIn, QtWidgets.QWidget):
         self._scene = None
         self._current_id = ""
         self._had_nodes = False
-        self._options = {
-            "nodeTypes": [],
-            "showHidden": False,
-            "showChildNodeTypes": True,
-            "hideChildNodeTypes": [],
-            "baseName": "",
-            "noneEnabled": False,
-            "noneDisplay": "None",
-            "addEnabled": True,
-            "removeEnabled": True,
-            "renameEnabled": False,
-            "editEnabled": False,
-            "selectNodeUponCreation": True,
-        }
         self._attributes = []
         self._type_labels = {}
         self._observers = Observers(self)
         self._node_observers = Observers(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Fixed)
-        self._box.setEnabled(False)
+        self._box.enabled = False
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._box)
         self.setFocusProxy(self._box)
         self._box.connect("activated(int)", self._activated)
 
-    def _option(name):
-        def write(self, value):
-            self._options[name] = type(self._options[name])(value)
-            self._refresh()
-
-        return property(lambda self: self._options[name], write)
-
-    showHidden = _option("showHidden")
-    showChildNodeTypes = _option("showChildNodeTypes")
-    hideChildNodeTypes = _option("hideChildNodeTypes")
-    baseName = _option("baseName")
-    noneEnabled = _option("noneEnabled")
-    noneDisplay = _option("noneDisplay")
-    addEnabled = _option("addEnabled")
-    removeEnabled = _option("removeEnabled")
-    renameEnabled = _option("renameEnabled")
-    editEnabled = _option("editEnabled")
-    selectNodeUponCreation = _option("selectNodeUponCreation")
-    nodeTypes = _option("nodeTypes")
-    del _option
-
-    @property
-    def currentNodeID(self):
-        return self._current_id
-
-    @currentNodeID.setter
-    def currentNodeID(self, node_id):
-        self.setCurrentNodeID(node_id)
-
+    nodeTypes = kept([], then="_refresh")
+    showHidden = kept(False, then="_refresh")
+    showChildNodeTypes = kept(True, then="_refresh")
+    hideChildNodeTypes = kept([], then="_refresh")
+    baseName = kept("")
+    noneEnabled = kept(False, then="_refresh")
+    noneDisplay = kept("None", then="_refresh")
+    addEnabled = kept(True, then="_refresh")
+    removeEnabled = kept(True, then="_refresh")
+    renameEnabled = kept(False, then="_refresh")
+    editEnabled = kept(False)
+    selectNodeUponCreation = kept(True)
+    currentNodeID = property(lambda self: self._current_id, lambda self, node_id: self.setCurrentNodeID(node_id))
     currentNodeId = currentNodeID
 
     def mrmlScene(self):
@@ -204,9 +173,6 @@ class qMRMLNodeComboBox(StandIn, QtWidgets.QWidget):
             node.SetName(name)
             self._emit("currentNodeRenamed(QString)", name)
 
-    def editCurrentNode(self):
-        self._emit("nodeAboutToBeEdited(vtkMRMLNode*)", self.currentNode())
-
     def _nodes(self):
         if self._scene is None:
             return []
@@ -214,14 +180,12 @@ class qMRMLNodeComboBox(StandIn, QtWidgets.QWidget):
         return [node for node in nodes if self._is_offered(node)]
 
     def _is_offered(self, node):
-        options = self._options
-        if node.GetHideFromEditors() and not options["showHidden"]:
+        if node.GetHideFromEditors() and not self.showHidden:
             return False
-        if options["showChildNodeTypes"]:
-            matches = any(node.IsA(name) for name in options["nodeTypes"])
-            matches &= not any(node.IsA(name) for name in options["hideChildNodeTypes"])
+        if self.showChildNodeTypes:
+            matches = any(map(node.IsA, self.nodeTypes)) and not any(map(node.IsA, self.hideChildNodeTypes))
         else:
-            matches = node.GetClassName() in options["nodeTypes"]
+            matches = node.GetClassName() in self.nodeTypes
         return matches and all(
             node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
             for of_type, name, value in self._attributes
@@ -252,25 +216,24 @@ class qMRMLNodeComboBox(StandIn, QtWidgets.QWidget):
     def _fill(self):
         if self._scene is None:
             return
-        nodes, options = self._nodes(), self._options
         self._node_observers.clear()
-        for node in nodes:
-            self._node_observers.add(node, "ModifiedEvent", method="_rename")
         self._box.clear()
-        if options["noneEnabled"]:
-            self._box.addItem(options["noneDisplay"], "")
-        for node in nodes:
+        if self.noneEnabled:
+            self._box.addItem(self.noneDisplay, "")
+        for node in self._nodes():
+            self._node_observers.add(node, "ModifiedEvent", method="_rename")
             self._box.addItem(node.GetName() or node.GetID(), node.GetID())
         self._box.setCurrentIndex(self._box.findData(self._current_id))
-        actions = [(options["renameEnabled"] and self._current_id, "Rename current…", self.renameCurrentNode)]
-        actions.append((options["removeEnabled"] and self._current_id, "Delete current", self.removeCurrentNode))
-        for name in options["nodeTypes"] if options["addEnabled"] else ():
-            actions.append((True, f"Create new {self.nodeTypeLabel(name)}", lambda name=name: self.addNode(name)))
-        self._actions = [(text, call) for offered, text, call in actions if offered]
+        self._actions = {}
+        if self.renameEnabled and self._current_id:
+            self._actions["Rename current…"] = self.renameCurrentNode
+        if self.removeEnabled and self._current_id:
+            self._actions["Delete current"] = self.removeCurrentNode
+        for name in self.nodeTypes if self.addEnabled else ():
+            self._actions[f"Create new {self.nodeTypeLabel(name)}"] = partial(self.addNode, name)
         if self._actions and self._box.count:
             self._box.insertSeparator(self._box.count)
-        for text, _ in self._actions:
-            self._box.addItem(text)
+        self._box.addItems(list(self._actions))
 
     def _rename(self):
         for index in range(self._box.count):
@@ -279,11 +242,10 @@ class qMRMLNodeComboBox(StandIn, QtWidgets.QWidget):
                 self._box.setItemText(index, node.GetName() or "")
 
     def _activated(self, index):
-        actions = dict(self._actions)
         text, node_id = self._box.itemText(index), self._box.itemData(index)
-        if node_id is None and text in actions:
+        if node_id is None and text in self._actions:
             self._box.setCurrentIndex(self._box.findData(self._current_id))
-            actions[text]()
+            self._actions[text]()
         else:
             self._select(node_id or "")
         self._emit("nodeActivated(vtkMRMLNode*)", self.currentNode())
@@ -295,12 +257,14 @@ class qMRMLSegmentationShow3DButton(ctkMenuButton):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self._node = None
-        self._locked = False
         self._observers = Observers(self)
-        self.setText(self.text or "Show 3D")
-        self.setCheckable(True)
-        self.setEnabled(False)
+        self.text = self.text or "Show 3D"
+        self.checkable = True
+        self.enabled = False
         self.connect("clicked(bool)", self._show)
+
+    locked = kept(False)
+    setLocked = assigns("locked")
 
     def segmentationNode(self):
         return self._node
@@ -311,21 +275,10 @@ class qMRMLSegmentationShow3DButton(ctkMenuButton):
         self._observers.add(node, *_SEGMENTATION_CHANGED, method="_refresh")
         self._refresh()
 
-    @property
-    def locked(self):
-        return self._locked
-
-    @locked.setter
-    def locked(self, locked):
-        self._locked = bool(locked)
-
-    def setLocked(self, locked):
-        self.locked = locked
-
     def _refresh(self):
         segments = self._node.GetSegmentation().GetNumberOfSegments() if self._node is not None else 0
-        self.setEnabled(segments > 0)
-        self.setChecked(segments > 0 and self._has_surfaces() and self._node.GetDisplayNode().GetVisibility3D())
+        self.enabled = segments > 0
+        self.checked = segments > 0 and self._has_surfaces() and bool(self._node.GetDisplayNode().GetVisibility3D())
 
     def _has_surfaces(self):
         name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -341,27 +294,32 @@ class qMRMLSegmentationShow3DButton(ctkMenuButton):
 
 
 class qMRMLSegmentsTableView(qMRMLWidget):
-    """Lists a segmentation's segments: visible or not, colour, name."""
+    """Lists a segmentation's segments: shown or not, colour, name."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
         self._node = None
-        self._observers = Observers(self)
-        self._read_only = False
-        self._hidden = []
         self._filling = False
+        self._observers = Observers(self)
         self._table = QtWidgets.QTableWidget(0, 3, self)
         self._table.setHorizontalHeaderLabels(["Shown", "Color", "Name"])
-        self._table.horizontalHeader().setStretchLastSection(True)
+        self._table.horizontalHeader().stretchLastSection = True
         self._table.verticalHeader().hide()
-        self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectRows)
+        self._table.selectionBehavior = QtWidgets.QAbstractItemView.SelectRows
         self._table.setColumnWidth(0, 56)
         self._table.setColumnWidth(1, 52)
         column = QtWidgets.QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._table)
         self._table.connect("itemChanged(QTableWidgetItem*)", self._item_changed)
-        self._table.selectionModel().connect("selectionChanged(QItemSelection,QItemSelection)", self._selection_changed)
+        selection = "selectionChanged(QItemSelection,QItemSelection)"
+        self._table.selectionModel().connect(selection, lambda *ranges: self._emit(selection, *ranges))
+
+    readOnly = kept(False, then="_refresh")
+    setReadOnly = assigns("readOnly")
+    segmentCount = property(lambda self: self._table.rowCount)
+    selectionMode = forwarded("_table", "selectionMode")
+    setSelectionMode = assigns("selectionMode")
 
     def segmentationNode(self):
         return self._node
@@ -371,84 +329,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._node = node
         self._observers.add(node, *_SEGMENTATION_CHANGED, method="_refresh")
         self._refresh()
-
-    def tableWidget(self):
-        return self._table
-
-    @property
-    def segmentCount(self):
-        return self._table.rowCount
-
-    @property
-    def readOnly(self):
-        return self._read_only
-
-    @readOnly.setter
-    def readOnly(self, read_only):
-        self._read_only = bool(read_only)
-        self._refresh()
-
-    def setReadOnly(self, read_only):
-        self.readOnly = read_only
-
-    @property
-    def selectionMode(self):
-        return self._table.selectionMode
-
-    @selectionMode.setter
-    def selectionMode(self, mode):
-        self._table.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode(mode))
-
-    def setSelectionMode(self, mode):
-        self.selectionMode = mode
-
-    @property
-    def headerVisible(self):
-        return not self._table.horizontalHeader().isHidden()
-
-    @headerVisible.setter
-    def headerVisible(self, visible):
-        self._table.horizontalHeader().setVisible(visible)
-
-    def setHeaderVisible(self, visible):
-        self.headerVisible = visible
-
-    @property
-    def visibilityColumnVisible(self):
-        return not self._table.isColumnHidden(0)
-
-    @visibilityColumnVisible.setter
-    def visibilityColumnVisible(self, visible):
-        self._table.setColumnHidden(0, not visible)
-
-    def setVisibilityColumnVisible(self, visible):
-        self.visibilityColumnVisible = visible
-
-    @property
-    def colorColumnVisible(self):
-        return not self._table.isColumnHidden(1)
-
-    @colorColumnVisible.setter
-    def colorColumnVisible(self, visible):
-        self._table.setColumnHidden(1, not visible)
-
-    def setColorColumnVisible(self, visible):
-        self.colorColumnVisible = visible
-
-    # Columns and a filter that this table has not: they can be switched off, as panels do.
-    def _switched_off(_name):
-        def write(self, value):
-            if value:
-                raise NotImplementedError(f"the test host has no {_name}")
-
-        return property(lambda self: False, write), lambda self, value: write(self, value)
-
-    opacityColumnVisible, setOpacityColumnVisible = _switched_off("opacity column")
-    statusColumnVisible, setStatusColumnVisible = _switched_off("status column")
-    layerColumnVisible, setLayerColumnVisible = _switched_off("layer column")
-    filterBarVisible, setFilterBarVisible = _switched_off("filter bar")
-    jumpToSelectedSegmentEnabled, setJumpToSelectedSegmentEnabled = _switched_off("jump to segments")
-    del _switched_off
 
     def selectedSegmentIDs(self):
         return [self.segmentIDForRow(index.row()) for index in self._table.selectionModel().selectedRows(2)]
@@ -463,23 +343,9 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def clearSelection(self):
         self._table.clearSelection()
 
-    def setHideSegments(self, ids):
-        self._hidden = list(ids)
-        self._refresh()
-
-    def hideSegments(self):
-        return list(self._hidden)
-
-    def displayedSegmentIDs(self):
-        return [self.segmentIDForRow(row) for row in range(self._table.rowCount)]
-
     def segmentIDForRow(self, row):
         item = self._table.item(row, 2)
         return item.data(QtCore.Qt.UserRole) if item is not None else ""
-
-    def rowForSegmentID(self, segment_id):
-        ids = self.displayedSegmentIDs()
-        return ids.index(segment_id) if segment_id in ids else -1
 
     def _refresh(self):
         if self._filling:
@@ -487,7 +353,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._filling = True
         try:
             ids = list(self._node.GetSegmentation().GetSegmentIDs()) if self._node is not None else []
-            ids = [segment_id for segment_id in ids if segment_id not in self._hidden]
             self._table.setRowCount(len(ids))
             for row, segment_id in enumerate(ids):
                 self._fill_row(row, segment_id)
@@ -505,7 +370,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         color.setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
         name.setText(segment.GetName())
         name.setData(QtCore.Qt.UserRole, segment_id)
-        name.setFlags(fixed if self._read_only else fixed | QtCore.Qt.ItemIsEditable)
+        name.setFlags(fixed if self.readOnly else fixed | QtCore.Qt.ItemIsEditable)
         for column, item in enumerate((shown, color, name)):
             self._table.setItem(row, column, item)
 
@@ -518,64 +383,49 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         elif item.column() == 2:
             self._node.GetSegmentation().GetSegment(segment_id).SetName(item.text())
 
-    def _selection_changed(self, selected, deselected):
-        self._emit("selectionChanged(QItemSelection,QItemSelection)", selected, deselected)
-
 
 class _TableModel(QtCore.QAbstractTableModel):
     """A vtkTable's cells as text."""
 
     def __init__(self, parent):
         super().__init__(parent)
-        self._node = None
+        self._table = vtk.vtkTable()
 
     def _show(self, node):
         self.beginResetModel()
-        self._node = node
+        self._table = node.GetTable() if node is not None else vtk.vtkTable()
         self.endResetModel()
 
-    def _table(self):
-        return self._node.GetTable() if self._node is not None else vtk.vtkTable()
-
     def rowCount(self, parent=None):
-        return self._table().GetNumberOfRows()
+        return self._table.GetNumberOfRows()
 
     def columnCount(self, parent=None):
-        return self._table().GetNumberOfColumns()
+        return self._table.GetNumberOfColumns()
 
     def data(self, index, role=QtCore.Qt.DisplayRole):
-        if role == QtCore.Qt.DisplayRole:
-            value = self._table().GetValue(index.row(), index.column())
-            if value.IsString():
-                return value.ToString()
-            number = value.ToDouble()
-            return str(int(number)) if number == int(number) and not value.IsDouble() else f"{number:.6g}"
-        return None
+        if role != QtCore.Qt.DisplayRole:
+            return None
+        value = self._table.GetValue(index.row(), index.column())
+        return f"{value.ToDouble():.6g}" if value.IsDouble() or value.IsFloat() else value.ToString()
 
     def headerData(self, section, orientation, role=QtCore.Qt.DisplayRole):
         if role != QtCore.Qt.DisplayRole:
             return None
-        if orientation == QtCore.Qt.Horizontal and self._node is not None:
-            return self._table().GetColumn(section).GetName()
-        return str(section + 1)
+        return self._table.GetColumnName(section) if orientation == QtCore.Qt.Horizontal else str(section + 1)
 
 
 class qMRMLTableView(StandIn, QtWidgets.QTableView):
     """Shows a table node, read-only."""
 
+    _scene = _node = _view_node = None
+
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._scene = self._node = self._view_node = None
         self._observers = Observers(self)
         self._view_observers = Observers(self)
         self.setModel(_TableModel(self))
 
-    def mrmlScene(self):
-        return self._scene
-
-    def setMRMLScene(self, scene):
-        self._scene = scene
-        self._emit("mrmlSceneChanged(vtkMRMLScene*)", scene)
+    mrmlScene, setMRMLScene = qMRMLWidget.mrmlScene, qMRMLWidget.setMRMLScene
 
     def mrmlTableNode(self):
         return self._node
@@ -597,10 +447,6 @@ class qMRMLTableView(StandIn, QtWidgets.QTableView):
 
     def tableModel(self):
         return self.model()
-
-    @property
-    def firstRowLocked(self):
-        return self._node is not None and self._node.GetUseColumnTitleAsColumnHeader()
 
     def _show_table_of_view(self):
         if self._view_node is not None and self._view_node.GetTableNode() is not self._node:

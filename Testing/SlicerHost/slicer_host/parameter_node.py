@@ -9,30 +9,12 @@ import enum
 import types
 import typing
 from collections.abc import MutableSequence
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Any
 
 import ctk
 import qt
 import slicer
-
-__all__ = [
-    "Choice",
-    "Decimals",
-    "Default",
-    "Exclude",
-    "IsInstance",
-    "Maximum",
-    "Minimum",
-    "NotNone",
-    "SingleStep",
-    "SlicerParameterNamePropertyName",
-    "Validator",
-    "WithinRange",
-    "isParameterNodeWrapper",
-    "parameterNodeWrapper",
-]
 
 SlicerParameterNamePropertyName = "SlicerParameterName"
 
@@ -45,74 +27,26 @@ class Validator:
             raise ValueError(f"{value!r} does not satisfy {self!r}")
 
 
-@dataclass
-class NotNone(Validator):
-    def _accepts(self, value):
-        return value is not None
+def _annotation(name, *fields, accepts=None):
+    """Return a class of annotations; of validators, if there is something that values must satisfy."""
+    bases, namespace = ((Validator,), {"_accepts": accepts}) if accepts else ((), {})
+    return make_dataclass(name, fields, bases=bases, namespace={**namespace, "__module__": __name__})
 
 
-@dataclass
-class IsInstance(Validator):
-    classtype: Any
-
-    def _accepts(self, value):
-        return value is None or isinstance(value, self.classtype)
-
-
-@dataclass
-class WithinRange(Validator):
-    minimum: float
-    maximum: float
-
-    def _accepts(self, value):
-        return self.minimum <= value <= self.maximum
-
-
-@dataclass
-class Minimum(Validator):
-    minimum: float
-
-    def _accepts(self, value):
-        return value >= self.minimum
-
-
-@dataclass
-class Maximum(Validator):
-    maximum: float
-
-    def _accepts(self, value):
-        return value <= self.maximum
-
-
-@dataclass
-class Choice(Validator):
-    choices: Any
-
-    def _accepts(self, value):
-        return value in self.choices
-
-
-@dataclass
-class Exclude(Validator):
-    excludedValues: Any
-
-    def _accepts(self, value):
-        return value not in self.excludedValues
-
-
-@dataclass
-class Default:
-    value: Any
-
-
-@dataclass
-class Decimals:
-    value: int
-
-
-@dataclass
-class SingleStep:
-    value: float
+NotNone = _annotation("NotNone", accepts=lambda self, value: value is not None)
+IsInstance = _annotation(
+    "IsInstance", "classtype", accepts=lambda self, value: value is None or isinstance(value, self.classtype)
+)
+WithinRange = _annotation(
+    "WithinRange", "minimum", "maximum", accepts=lambda self, value: self.minimum <= value <= self.maximum
+)
+Minimum = _annotation("Minimum", "minimum", accepts=lambda self, value: value >= self.minimum)
+Maximum = _annotation("Maximum", "maximum", accepts=lambda self, value: value <= self.maximum)
+Choice = _annotation("Choice", "choices", accepts=lambda self, value: value in self.choices)
+Exclude = _annotation("Exclude", "excludedValues", accepts=lambda self, value: value not in self.excludedValues)
+Default = _annotation("Default", "value")
+Decimals = _annotation("Decimals", "value")
+SingleStep = _annotation("SingleStep", "value")
 
 
 class _Text:
@@ -140,7 +74,7 @@ class _Text:
         return self.kind[text] if issubclass(self.kind, enum.Enum) else self.kind(text)
 
 
-class _Node:
+class _Node(_Text):
     """A node, or None, that the parameter node refers to."""
 
     default = None
@@ -150,10 +84,7 @@ class _Node:
 
     def check(self, value):
         if value is not None and not isinstance(value, self.classes):
-            raise TypeError(f"{value.GetClassName()} is none of {[cls.__name__ for cls in self.classes]}")
-
-    def is_in(self, node, name):
-        return bool(node.HasParameter(name))
+            raise TypeError(f"{value!r} is none of {[cls.__name__ for cls in self.classes]}")
 
     def write(self, node, name, value):
         node.SetParameter(name, "")
@@ -418,8 +349,6 @@ def _connector(widget, parameter):
         return None, *attribute("text")
     if kind is Path and cls is ctk.ctkPathLineEdit:
         return "currentPathChanged(QString)", *attribute("currentPath", Path, str)
-    if kind is Path and cls is ctk.ctkDirectoryButton:
-        return "directoryChanged(QString)", *attribute("directory", Path, str)
     raise RuntimeError(f"Slicer binds no {parameter.annotated} to a {cls.__name__}")
 
 

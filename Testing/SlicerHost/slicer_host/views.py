@@ -13,6 +13,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
 from NNMambaLib.rendering import render_window_class
+from slicer_host.members import assigns
 from slicer_host.mrml_widgets import qMRMLTableView, qMRMLWidget
 from slicer_host.observers import Observers
 from slicer_host.pythonqt import StandIn
@@ -227,19 +228,11 @@ class ctkVTKChartView(_View, StandIn, QtWidgets.QWidget):
     def chart(self):
         return self._chart
 
-    def renderWindow(self):
-        return self._picture.window
-
-    def removeAllPlots(self):
-        self._chart.ClearPlots()
-
 
 class qMRMLPlotView(ctkVTKChartView):
     """Draws the chart of a view node with VTK, as Slicer does; labels of points are for the mouse and not seen."""
 
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._view_node = None
+    _view_node = None
 
     def setMRMLPlotViewNode(self, view_node):
         self._view_node = view_node
@@ -253,34 +246,32 @@ class qMRMLPlotView(ctkVTKChartView):
     def _draw(self):
         self._chart.ClearPlots()
         node = self._view_node.GetPlotChartNode() if self._view_node is not None else None
+        for index in range(node.GetNumberOfPlotSeriesNodes() if node is not None else 0):
+            self._add_series(node.GetNthPlotSeriesNode(index))
         if node is not None:
-            for index in range(node.GetNumberOfPlotSeriesNodes()):
-                self._add_series(node.GetNthPlotSeriesNode(index))
             self._chart.SetTitle(node.GetTitle() or "")
             self._chart.SetShowLegend(node.GetLegendVisibility())
-            for axis, title, automatic, bounds in (
-                (vtk.vtkAxis.BOTTOM, node.GetXAxisTitle(), node.GetXAxisRangeAuto(), node.GetXAxisRange()),
-                (vtk.vtkAxis.LEFT, node.GetYAxisTitle(), node.GetYAxisRangeAuto(), node.GetYAxisRange()),
-            ):
-                self._chart.GetAxis(axis).SetTitle(title or "")
-                self._chart.GetAxis(axis).SetGridVisible(node.GetGridVisibility())
-                self._chart.GetAxis(axis).SetBehavior(vtk.vtkAxis.AUTO if automatic else vtk.vtkAxis.FIXED)
+            for side, name in ((vtk.vtkAxis.BOTTOM, "X"), (vtk.vtkAxis.LEFT, "Y")):
+                axis, automatic = self._chart.GetAxis(side), getattr(node, f"Get{name}AxisRangeAuto")()
+                axis.SetTitle(getattr(node, f"Get{name}AxisTitle")() or "")
+                axis.SetGridVisible(node.GetGridVisibility())
+                axis.SetBehavior(vtk.vtkAxis.AUTO if automatic else vtk.vtkAxis.FIXED)
                 if not automatic:
-                    self._chart.GetAxis(axis).SetRange(*bounds)
-            self._chart.RecalculateBounds()
+                    axis.SetRange(*getattr(node, f"Get{name}AxisRange")())
+        self._chart.RecalculateBounds()
         super()._draw()
 
     def _add_series(self, series):
         if series is None or series.GetTableNode() is None:
             return
-        kinds = {series.PlotTypeLine: vtk.vtkChart.LINE, series.PlotTypeScatter: vtk.vtkChart.LINE}
-        plot = self._chart.AddPlot(kinds.get(series.GetPlotType(), vtk.vtkChart.BAR))
+        is_line = series.GetPlotType() in (series.PlotTypeLine, series.PlotTypeScatter)
+        plot = self._chart.AddPlot(vtk.vtkChart.LINE if is_line else vtk.vtkChart.BAR)
         y = series.GetYColumnName()
         plot.SetUseIndexForXSeries(not series.IsXColumnRequired())
         plot.SetInputData(series.GetTableNode().GetTable(), series.GetXColumnName() or y, y)
         plot.SetColorF(*series.GetColor())
         plot.SetLabel(series.GetName())
-        if plot.IsA("vtkPlotLine"):
+        if is_line:
             plot.SetWidth(series.GetLineWidth())
             plot.SetMarkerStyle(series.GetMarkerStyle())
 
@@ -349,20 +340,11 @@ class qMRMLSliceWidget(qMRMLAbstractViewWidget):
     def fitSliceToBackground(self):
         self._logic.FitSliceToBackground()
 
-    @property
-    def sliceViewName(self):
-        return self._node.GetLayoutName()
-
-    @property
-    def sliceOrientation(self):
-        return self._node.GetOrientation()
-
-    @sliceOrientation.setter
-    def sliceOrientation(self, orientation):
-        self._node.SetOrientation(orientation)
-
-    def setSliceOrientation(self, orientation):
-        self.sliceOrientation = orientation
+    sliceViewName = property(lambda self: self._node.GetLayoutName())
+    sliceOrientation = property(
+        lambda self: self._node.GetOrientation(), lambda self, orientation: self._node.SetOrientation(orientation)
+    )
+    setSliceOrientation = assigns("sliceOrientation")
 
     def _close(self):
         super()._close()
@@ -429,3 +411,10 @@ class qMRMLPlotWidget(qMRMLAbstractViewWidget):
 
     def mrmlPlotViewNode(self):
         return self._node
+
+
+def draw_views(window: QtWidgets.QWidget) -> None:
+    """Draw all views that are seen in a window."""
+    for widget in window.findChildren(QtWidgets.QWidget):
+        if isinstance(widget, _View) and widget.visible:
+            widget._draw()
