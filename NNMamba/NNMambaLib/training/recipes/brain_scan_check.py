@@ -84,7 +84,7 @@ STAGES = (
     ),
     Stage(
         ScanCheckObjective(NETWORK, CLASSES, leak=0.2, contrast_weight=4.0),
-        TrainingSettings(steps=1500, learning_rate=1.5e-3, warm_up_steps=50, **_SHARED),
+        TrainingSettings(steps=2500, learning_rate=1.5e-3, warm_up_steps=50, **_SHARED),
         2028,
     ),
 )

@@ -2,7 +2,7 @@
 
     python -m NNMambaLib.training.recipes.picture_brain_scan_check --sources DIR --output FILE.png CASE ...
 
-A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), and also noise-RAS.
+A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), and also noise-RAS, noise-ball-RAS.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AXES = "kji"
 def stored_as(sources: Path, case: str) -> Volume:
     """The volume of a case with its axes in the case's order."""
     name, _, order = case.rpartition("-")
-    volume = noise() if name == "noise" else read_source(sources, name)
+    volume = noise(ball=name != "noise") if name.startswith("noise") else read_source(sources, name)
     turned = volume.reoriented(order)
     return Volume(np.ascontiguousarray(turned.array), turned.matrix, case)
 
