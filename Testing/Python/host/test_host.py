@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from host.conftest import SAMPLE
+
 
 def test_widgets_and_parameters_follow_each_other(host, sample):
     import slicer
@@ -145,6 +147,37 @@ def test_a_module_is_reloaded(host, sample):
     assert slicer.modules.HostSampleWidget is again
     again.ui.stepsBox.value = 5
     assert again.parameterNode.steps == 5
+
+
+def test_developers_reload_with_a_button(host):
+    import qt
+    import slicer
+
+    qt.QSettings().setValue("Developer/DeveloperMode", True)
+    first = host.open(SAMPLE)
+    next(button for button in first.parent.findChildren(qt.QPushButton) if button.text == "Reload").click()
+    host.wait()
+    assert slicer.modules.HostSampleWidget is not first
+
+
+def test_the_application_quits_with_the_host(host):
+    import slicer
+
+    calls = []
+    slicer.app.connect("aboutToQuit()", lambda: calls.append("quit"))
+    host.__exit__(None, None, None)
+    host.__enter__()
+    assert calls == ["quit"]
+
+
+def test_modules_come_with_those_they_depend_on(host):
+    import slicer
+
+    host.open("NNMambaSegment")
+    assert slicer.modules.nnmamba.path.endswith("NNMamba.py")
+    slicer.util.selectModule("SegmentEditor")
+    assert slicer.util.selectedModule() == "SegmentEditor"
+    assert not slicer.modules.nnmambasegment.widgetRepresentation().isEntered
 
 
 def test_a_module_is_cleaned_up_and_gone_when_closed(host, sample):

@@ -47,6 +47,8 @@ _MORE_LOGICS = {
     "Texts": "vtkSlicerTextsLogic",
     "Transforms": "vtkSlicerTransformLogic",
 }
+# Of which there is no more than that they can be selected.
+_WITHOUT_LOGIC = ("Data", "SampleData", "SegmentEditor", "Welcome")
 _WINDOW_WIDTH = 1600
 _WINDOW_HEIGHTS = (1000, 1400)
 _BARS_HEIGHT = 60
@@ -91,11 +93,9 @@ class SlicerHost:
 
     def __exit__(self, kind, error, traceback) -> None:
         with self._stack:
+            self._try(pythonqt.quit_application, self._app)
             for name in [name for name, module in self.modules.found.items() if module.path]:
-                try:
-                    self.close_module(name)
-                except Exception as failure:
-                    self.failures.report(failure)
+                self._try(self.close_module, name)
             self.main_window.close()
             self.main_window.deleteLater()
             self.layout._close()
@@ -108,14 +108,24 @@ class SlicerHost:
                 self.failures.raise_found()
                 self.dialogs.check_all_shown()
 
+    def _try(self, function, *arguments):
+        try:
+            function(*arguments)
+        except Exception as failure:
+            self.failures.report(failure)
+
     def open(self, module: str | Path):
         """Load a scripted module, show its panel and return its ScriptedLoadableModuleWidget.
+
+        Modules of this repository that it depends on are loaded too.
 
         Args:
             module: name of a module of this repository, or path of a module's file.
         """
         path = Path(module) if str(module).endswith(".py") else ROOT / module / f"{module}.py"
-        self.modules.load(path.absolute())
+        for name in self.modules.load(path.absolute()).dependencies:
+            if (needed := ROOT / name / f"{name}.py").is_file():
+                self.modules.load(needed)
         self.main_window.show()
         slicer.util.selectModule(path.stem)
         self.process_events()
@@ -236,7 +246,7 @@ class SlicerHost:
         imported = set(sys.modules)
         stack.callback(lambda: forget_importers(imported, [qt, ctk, *made.values()]))
         _put(stack, sys.modules, {"qt": qt, "ctk": ctk})
-        self.modules = Modules(logics)
+        self.modules = Modules({**logics, **dict.fromkeys(_WITHOUT_LOGIC)})
         self.io_manager = qSlicerIOManager(self)
         added = {name: made for name, made in widgets.items() if not name.startswith("ctk")}
         for made in (qSlicerAbstractModuleWidget, qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget):

@@ -87,6 +87,15 @@ class BoundSignal:
     __call__ = emit
 
 
+def quit_application(application: QtCore.QCoreApplication) -> None:
+    """Call what is connected to the application's end, and connect nothing to it any more: it goes on."""
+    for signal, _, relay in _connections.pop(_address(application), ()):
+        if signal == "aboutToQuit()":
+            relay()
+        if signal not in application._members.signals:
+            QtCore.QObject.disconnect(application, QtCore.SIGNAL(signal), relay)
+
+
 def forget_connections() -> None:
     """Drop what is connected to objects that are gone, or that only connections keep."""
     _connections.clear()
