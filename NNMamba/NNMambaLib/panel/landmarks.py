@@ -7,7 +7,6 @@ from typing import Any
 
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -74,8 +73,8 @@ class LandmarksTask(VTKObservationMixin):
         self.removeObservers()
         self._node = node if landmark_review.is_reviewable(node) else None
         if self._node is not None:
-            for event in (vtk.vtkCommand.ModifiedEvent, self._node.PointEndInteractionEvent):
-                self.addObserver(self._node, event, self._list)
+            for event in ("PointModified", "PointAdded", "PointRemoved", "PointPositionUndefined"):
+                self.addObserver(self._node, getattr(self._node, f"{event}Event"), self._list)
         self._list()
 
     def _list(self, caller=None, event=None) -> None:

@@ -13,7 +13,7 @@ from NNMambaLib.panel.task_panel import TaskPanel
 
 
 class PanelLifecycle(VTKObservationMixin):
-    """Binds a panel to its parameter node while it is shown.
+    """Binds a panel to the parameter node of the scene.
 
     Args:
         get_parameters: returns the wrapped parameter node of the scene, made if need be.
@@ -40,9 +40,8 @@ class PanelLifecycle(VTKObservationMixin):
         self.panel.list_models()
 
     def exit(self) -> None:
-        """Another panel is shown; a job goes on."""
+        """Another panel is shown; a job goes on, and what it finds is still kept in the parameter node."""
         self._shown = False
-        self._bind(None)
 
     def cleanup(self) -> None:
         """The panel is closed or reloaded."""

@@ -155,11 +155,11 @@ def test_closed_scene_ends_the_job(host, panel, scene_content, many_tiles, tempo
 
 
 def test_panels_share_one_worker(host, widget, panel, many_tiles):
+    start(host, panel)
+    pid = worker_pid()
     other = host.open("NNMambaLandmarks")
     choose_model(other, "random-landmarks")
     landmarks = other.lifecycle.panel
-    start(host, panel)
-    pid = worker_pid()
     landmarks.ui.applyButton.click()
     assert landmarks.running
     assert panel.running

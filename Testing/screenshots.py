@@ -1,0 +1,107 @@
+"""The README's pictures of the panels: each panel beside four views, with the bundled models on the sample volume.
+
+    python Testing/screenshots.py [--output Documentation] [NAME ...]
+
+Runs the panels in the host (Testing/SlicerHost), which is not Slicer; it needs the extras fast, scene and test.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[1]
+sys.path[:0] = [str(_CHECKOUT / "NNMamba"), str(_CHECKOUT / "Testing" / "SlicerHost")]
+
+from slicer_host import SlicerHost  # noqa: E402
+
+SECONDS = 600
+SIZE = (1500, 940)
+
+
+def sample_node(host: SlicerHost):
+    """Return a node with the sample volume, shown in all slice views."""
+    import slicer
+
+    from NNMambaLib import scene
+    from NNMambaLib.models.catalogue import sample_volume
+    from NNMambaLib.volume_io import read_volume
+
+    node = scene.add_volume(host.scene, read_volume(sample_volume()), "Sample head T1")
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
+
+
+def apply(host: SlicerHost, widget) -> None:
+    panel = widget.lifecycle.panel
+    panel.ui.applyButton.click()
+    host.wait(lambda: not panel.running, SECONDS)
+
+
+def segment(host: SlicerHost) -> None:
+    import slicer
+
+    sample_node(host)
+    widget = host.open("NNMambaSegment")
+    apply(host, widget)
+    node = widget.lifecycle.panel.ui.outputSelector.currentNode()
+    node.CreateClosedSurfaceRepresentation()
+    # The head hides what is in it.
+    display = node.GetDisplayNode()
+    display.SetSegmentOpacity3D("other_head", 0.15)
+    display.SetSegmentVisibility3D("cerebrospinal_fluid", False)
+    _look_at_the_middle(slicer)
+
+
+def landmarks(host: SlicerHost) -> None:
+    import slicer
+
+    sample_node(host)
+    widget = host.open("NNMambaLandmarks")
+    apply(host, widget)
+    _look_at_the_middle(slicer)
+    widget.lifecycle.panel.ui.reviewTable.selectRow(0)
+
+
+def classify(host: SlicerHost) -> None:
+    sample_node(host)
+    widget = host.open("NNMambaClassify")
+    widget.lifecycle.panel.ui.explainCheckBox.checked = True
+    apply(host, widget)
+
+
+def hub(host: SlicerHost) -> None:
+    sample_node(host)
+    host.open("NNMamba")
+    host.wait(seconds=5)
+
+
+PICTURES: dict[str, Callable[[SlicerHost], None]] = {
+    "panel-segment": segment,
+    "panel-landmarks": landmarks,
+    "panel-classify": classify,
+    "panel-hub": hub,
+}
+
+
+def _look_at_the_middle(slicer) -> None:
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    view.resetFocalPoint()
+    view.resetCamera()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}; all by default")
+    parser.add_argument("--output", type=Path, default=_CHECKOUT / "Documentation")
+    options = parser.parse_args()
+    for name in options.names or PICTURES:
+        with SlicerHost() as host:
+            PICTURES[name](host)
+            path = options.output / f"{name}.png"
+            host.screenshot(path, size=SIZE)
+            print(f"Wrote {path}.")
+
+
+if __name__ == "__main__":
+    main()
