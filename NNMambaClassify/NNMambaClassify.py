@@ -1,16 +1,22 @@
-"""Classification with nnMamba, for scripts in Slicer."""
+"""Classification with nnMamba: a panel, and a logic for scripts."""
+
+from typing import Annotated
 
 import slicer
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLTableNode
 from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 
 class NNMambaClassify(ScriptedLoadableModule):
-    """The module's entry in Slicer. It has no panel yet: its logic serves scripts."""
+    """The module's entry in Slicer."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -18,31 +24,97 @@ class NNMambaClassify(ScriptedLoadableModule):
         self.parent.categories = ["Segmentation"]
         self.parent.dependencies = ["NNMamba"]
         self.parent.contributors = ["The NNMamba maintainers"]
-        self.parent.helpText = _("Classifies volumes with nnMamba (arXiv 2402.03526). Research use only.")
-        self.parent.acknowledgementText = _("nnMamba: Gong et al., ISBI 2025. Mamba: Gu and Dao, arXiv 2312.00752.")
+        self.parent.helpText = _(
+            "Classifies volumes with nnMamba (arXiv 2402.03526), and shows which regions speak for the answer. "
+            "Choose a model and a volume, press Apply. Models are managed in the module NNMamba. Research use only."
+        )
+        self.parent.acknowledgementText = _(
+            "nnMamba: Gong et al., ISBI 2025. Mamba: Gu and Dao, arXiv 2312.00752. "
+            "Explanation by occlusion: Zeiler and Fergus, ECCV 2014."
+        )
+
+
+@parameterNodeWrapper
+class NNMambaClassifyParameterNode:
+    """What the panel is set to; saved with the scene."""
+
+    model: str = "brain-scan-check"
+    inputVolume0: vtkMRMLScalarVolumeNode
+    inputVolume1: vtkMRMLScalarVolumeNode
+    inputVolume2: vtkMRMLScalarVolumeNode
+    inputVolume3: vtkMRMLScalarVolumeNode
+    outputTable: vtkMRMLTableNode
+    explain: bool = False
+    question: str = ""
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+
+
+class NNMambaClassifyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.lifecycle = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from NNMambaLib.panel.classify import ClassifyTask
+        from NNMambaLib.panel.lifecycle import PanelLifecycle
+        from NNMambaLib.panel.task_panel import TaskPanel
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/NNMambaClassify.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = NNMambaClassifyLogic()
+        task = ClassifyTask(slicer.util.childWidgetVariables(widget))
+        panel = TaskPanel(task.ui, task, on_bound=task.bind)
+        self.lifecycle = PanelLifecycle(panel, self.logic.getParameterNode)
+
+    def enter(self):
+        self.lifecycle.enter()
+
+    def exit(self):
+        self.lifecycle.exit()
+
+    def cleanup(self):
+        # A set-up that failed leaves nothing to clean up.
+        if self.lifecycle is not None:
+            self.lifecycle.cleanup()
 
 
 class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
     """Classifies volume nodes."""
 
-    def process(self, volumeNodes, model, name=None, device="auto"):
-        """Classify a volume and return a new table node with a row for each class.
+    def getParameterNode(self):
+        return NNMambaClassifyParameterNode(super().getParameterNode())
+
+    def process(self, volumeNode, model="brain-scan-check", outputTable=None, name=None, device="auto", explain=None):
+        """Classify a volume and return the table node with a row for each class of each question.
+
+        Bar plot and explanation are found from the table: see `NNMambaLib.scene_classification`.
 
         Args:
-            volumeNodes: a volume node, or a list with one for each of the model's channels.
+            volumeNode: a volume node, or a list with one for each of the model's channels.
             model: name of an installed model, or path of a package.
-            name: of the new node; by default after the model.
+            outputTable: a table node, whose content is replaced; None adds one.
+            name: of the new node; by default after the volume.
             device: see `NNMambaLib.engine.Engine`.
+            explain: one of the model's questions, to add a volume that shows which regions speak for its answer.
 
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
         """
-        from NNMambaLib import scene
+        from NNMambaLib import scene, scene_classification
         from NNMambaLib.engine import Engine
 
-        reference, volumes = scene.volumes_from_nodes(volumeNodes)
-        result = Engine(device).classify(volumes, model)
-        return scene.add_classification(reference.GetScene(), result, name)
+        reference, volumes = scene.volumes_from_nodes(volumeNode)
+        result = Engine(device).classify(volumes, model, explain)
+        if outputTable is None:
+            return scene_classification.add_classification(reference.GetScene(), result, reference, name)
+        scene_classification.replace_classification(outputTable, result, reference)
+        return outputTable
 
 
 class NNMambaClassifyTest(ScriptedLoadableModuleTest):
@@ -54,17 +126,32 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
     def runTest(self):
         self.setUp()
         self.test_every_class_has_a_row()
+        self.setUp()
+        self.test_answer_is_explained_on_the_grid_of_the_volume()
 
     def test_every_class_has_a_row(self):
-        from pathlib import Path
+        table = NNMambaClassifyLogic().process(self.addSample(), self.tinyPackage())
+        self.assertEqual(table.GetNumberOfRows(), 3)
 
+    def test_answer_is_explained_on_the_grid_of_the_volume(self):
+        from NNMambaLib.scene_classification import explanation_node
+
+        volumeNode = self.addSample()
+        table = NNMambaClassifyLogic().process(volumeNode, self.tinyPackage(), explain="random")
+        sizes = [node.GetImageData().GetDimensions() for node in (volumeNode, explanation_node(table))]
+        self.assertEqual(*sizes)
+
+    def addSample(self):
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
-        from NNMambaLib.models.random_package import random_manifest, write_random_package
         from NNMambaLib.volume_io import read_volume
 
-        volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
-        manifest = random_manifest("classification", outputs=3, base_width=4, spacing=(4.0, 4.0, 4.0))
-        package = write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest)
-        table = NNMambaClassifyLogic().process(volumeNode, package.path)
-        self.assertEqual(table.GetNumberOfRows(), 3)
+        return scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
+
+    def tinyPackage(self):
+        from pathlib import Path
+
+        from NNMambaLib.models.random_package import random_manifest, write_random_package
+
+        manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(8, 8, 8))
+        return write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest).path

@@ -15,6 +15,7 @@ from NNMambaLib.explanation_picture import (
     color_limit,
     png,
     slice_pictures,
+    strongest,
 )
 from NNMambaLib.output import atomic_file
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
@@ -113,15 +114,18 @@ def _slice(picture: SlicePicture) -> str:
 def _legend(explanation: Explanation | None) -> str:
     if explanation is None:
         return "<p>Slices through the centre of the volume.</p>"
-    limit = color_limit(explanation)
+    limit, found = color_limit(explanation), strongest(explanation)
     keys = [f'<span class="key" style="background: {_css(color)}"></span>' for color in (FOR_COLOR, AGAINST_COLOR)]
-    strongest = float(explanation.volume.array.max())
     answer, question = escape(explanation.predicted), escape(explanation.target)
+    if found is None:
+        where = "No region matters by itself; the slices go through the centre of the volume."
+    else:
+        change = f"{'falls' if found[0] > 0 else 'rises'} by {abs(found[0]):.4f}"
+        where = f"The slices meet where it changes most: there it {change}."
     return (
         f"<p>Which regions speak for the answer “{answer}” to “{question}”: by how much its probability falls when a "
         "region is hidden, averaged over the regions around each place (occlusion: Zeiler and Fergus, ECCV 2014). "
-        f"The slices meet where it falls most, by {strongest:.3f}. Where several regions tell the same, hiding one of "
-        "them changes little.</p>"
+        f"{where} Where several regions tell the same, hiding one of them changes little.</p>"
         f"<p>{keys[0]} Orange speaks for the answer, {keys[1]} blue against it; full colour is a change of "
         f"{limit:.3f}, no colour is none.</p>"
     )

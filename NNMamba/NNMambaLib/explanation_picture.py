@@ -20,7 +20,7 @@ AGAINST_COLOR, FOR_COLOR = (0.25, 0.55, 1.0), (1.0, 0.55, 0.0)
 # Of the explanation at full colour, over the volume.
 OPACITY = 0.7
 # A smaller change of the probability is not stretched to full colour: noise would be taken for an answer.
-_LEAST_LIMIT = 0.01
+_LEAST_LIMIT = 0.001
 # Letters at the left, right, top and bottom of each slice, as radiologists have them.
 _SLICES = {"Axial": "RLAP", "Sagittal": "APSI", "Coronal": "RLSI"}
 _DIRECTIONS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -51,7 +51,8 @@ def slice_pictures(volume: Volume, explanation: Explanation | None = None, size:
         size: pixels along the longer side.
     """
     corners = volume.grid.corners()
-    centre = corners.mean(0) if explanation is None else _strongest(explanation)
+    found = None if explanation is None else strongest(explanation)
+    centre = corners.mean(0) if found is None else found[1]
     lower, upper = corners.min(0), corners.max(0)
     low, high = _window(volume.array[0])
     pictures = []
@@ -83,11 +84,13 @@ def png(pixels: np.ndarray) -> bytes:
         return path.read_bytes()
 
 
-def _strongest(explanation: Explanation) -> np.ndarray:
-    """Return the LPS position in mm of the voxel that speaks most for the class."""
+def strongest(explanation: Explanation) -> tuple[float, np.ndarray] | None:
+    """Return the value furthest from 0 and its LPS position in mm; None where nothing matters."""
     array = explanation.volume.array[0]
-    index = np.unravel_index(int(array.argmax()), array.shape)
-    return explanation.volume.grid.to_physical([index[::-1]])[0]
+    index = np.unravel_index(int(np.abs(array).argmax()), array.shape)
+    if array[index] == 0:
+        return None
+    return float(array[index]), explanation.volume.grid.to_physical([index[::-1]])[0]
 
 
 def _window(values: np.ndarray) -> tuple[float, float]:

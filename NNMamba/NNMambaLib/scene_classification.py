@@ -37,6 +37,8 @@ PREDICTED_ATTRIBUTE = "NNMamba.PredictedClass"
 
 _COLORS_ATTRIBUTE = "NNMamba.Colors"
 _COLOR_COUNT = 255
+# Of the full colour; what is weaker is transparent.
+_LEAST_SHOWN = 0.2
 # Of the chart, to the table and the series that belong to it; the chart itself refers to the series that it shows.
 _BARS_ROLE, _SERIES_ROLE = "NNMamba.bars", "NNMamba.series"
 # The bars stand around 0; the legend has the room to the right of them.
@@ -79,9 +81,10 @@ def replace_classification(
     with all_or_nothing(node.GetScene()):
         _fill(node, result, reference_node)
     if old is not None:
-        # They would stay behind.
-        for part in (old.GetDisplayNode(), old.GetStorageNode(), old):
-            node.GetScene().RemoveNode(part)
+        # The last two would stay behind; before the volume, slice views that show it would make it others.
+        for part in (old, old.GetDisplayNode(), old.GetStorageNode()):
+            if part is not None:
+                node.GetScene().RemoveNode(part)
 
 
 def classification_of(node: slicer.vtkMRMLNode | None) -> ClassificationResult | None:
@@ -242,7 +245,7 @@ def _add_explanation(
 
 
 def _color_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
-    """Return the colours of explanations: transparent at 0, where a region does not matter."""
+    """Return the colours of explanations: transparent around 0, where a region hardly matters."""
     for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
         node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
         if node.GetAttribute(_COLORS_ATTRIBUTE) is not None:
@@ -251,8 +254,10 @@ def _color_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     node.SetAttribute(_COLORS_ATTRIBUTE, "explanation")
     node.SetTypeToUser()
     node.SetNumberOfColors(_COLOR_COUNT)
+    # Slicer's slice views take any opacity but 0 for 1: so what is weak is dark.
     for index, part in enumerate(np.linspace(-1, 1, _COLOR_COUNT).tolist()):
-        node.SetColor(index, f"{part:+.2f}", *(FOR_COLOR if part > 0 else AGAINST_COLOR), abs(part))
+        color = np.array(FOR_COLOR if part > 0 else AGAINST_COLOR) * abs(part)
+        node.SetColor(index, f"{part:+.2f}", *color.tolist(), float(abs(part) >= _LEAST_SHOWN))
     return node
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import slicer
@@ -44,11 +44,14 @@ class TaskPanel:
         ui: of the panel: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3, ``deviceComboBox``,
             ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
         task: what differs.
+        on_bound: called with the parameter node (None while there is none) and the manifest of the chosen model (None
+            where there is none) whenever one of them may have changed.
     """
 
-    def __init__(self, ui, task: Task):
+    def __init__(self, ui, task: Task, on_bound: Callable[[Any, Manifest | None], None] | None = None):
         self.ui = ui
         self._task = task
+        self._on_bound = on_bound or (lambda parameters, manifest: None)
         self._parameters = None
         self._job: SceneJob | None = None
         self._manifest: Manifest | None = None
@@ -81,6 +84,8 @@ class TaskPanel:
             if index >= 0:
                 self.ui.modelComboBox.currentIndex = index
             self._model_chosen()
+        else:
+            self._on_bound(None, self._manifest)
 
     def list_models(self) -> None:
         """Fill the list with the installed models of the task; the choice stays where it can."""
@@ -154,6 +159,7 @@ class TaskPanel:
             label.visible = selector.visible = used
             if used:
                 label.text = f"{self._channels()[number].name}:"
+        self._on_bound(self._parameters, self._manifest)
         self.fill_inputs()
         self.refresh()
 

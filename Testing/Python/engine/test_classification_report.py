@@ -139,8 +139,8 @@ def test_sampling_agrees_with_simpleitk(volume):
 
 
 def test_faint_explanation_is_not_stretched_to_full_colour(volume):
-    faint = Explanation("q", "a", Volume(1e-4 * volume.array, volume.matrix))
-    assert color_limit(faint) == 0.01
+    faint = Explanation("q", "a", Volume(1e-5 * volume.array, volume.matrix))
+    assert color_limit(faint) == 0.001
     for picture in slice_pictures(volume, faint):
         assert np.ptp(picture.pixels.astype(int), axis=-1).max() < 8
 
@@ -154,3 +154,15 @@ def test_file_is_replaced_as_a_whole_or_not_at_all(result, volume, tmp_path, mon
     with pytest.raises(OutputError, match="cannot be written"):
         write_report(tmp_path / "missing" / "report.html", result, volume)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_slices_meet_where_hiding_changes_most_also_against_the_answer(result, volume):
+    from dataclasses import replace
+
+    against = replace(result.explanation, volume=Volume(-0.2 * volume.array, volume.matrix))
+    html = report_html(replace(result, explanation=against), volume)
+    assert "there it rises by 0." in html
+    nothing = replace(result.explanation, volume=Volume(np.zeros_like(volume.array), volume.matrix))
+    assert "No region matters by itself" in report_html(replace(result, explanation=nothing), volume)
+    pairs = zip(slice_pictures(volume, nothing), slice_pictures(volume), strict=True)
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in pairs)

@@ -82,7 +82,7 @@ def test_what_holds_no_classification_gives_none(scene, head, which):
     assert classification_of(node) is None
 
 
-def test_explanation_is_shown_in_colours_that_are_transparent_at_zero(scene, head, explained):
+def test_explanation_is_shown_in_colours_that_are_transparent_around_zero(scene, head, explained):
     node = explanation_node(add_classification(scene, explained, head))
     assert node.GetName() == "head explanation"
     assert node.GetAttribute("NNMamba.Model") == "brain"
@@ -107,7 +107,7 @@ def test_a_map_of_next_to_nothing_is_not_stretched_to_full_colour(scene, head, e
     node = explanation_node(
         add_classification(scene, replace(explained, explanation=Explanation("Sex", "female", faint)), head)
     )
-    assert node.GetDisplayNode().GetWindow() == pytest.approx(0.02)
+    assert node.GetDisplayNode().GetWindow() == pytest.approx(0.002)
 
 
 def test_plot_shows_the_question_explained_or_the_first_or_that_asked_for(scene, head, classification, explained):
