@@ -202,6 +202,24 @@ def test_settings_start_empty_and_nothing_is_installed(host):
     assert host.installed == [["no-such-package>=1"], ["another==2"]]
 
 
+def test_files_of_nodes_are_written_and_read(host, tmp_path):
+    import numpy as np
+    import slicer
+
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    volume = slicer.util.addVolumeFromArray(voxels, name="head")
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points")
+    points.AddControlPoint([1.0, 2.0, 3.0], "Nasion")
+    for node, name in ((volume, "head.nrrd"), (points, "points.mrk.json")):
+        assert slicer.util.saveNode(node, str(tmp_path / name))
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.loadVolume(str(tmp_path / "head.nrrd"))), voxels)
+    assert slicer.util.loadMarkups(str(tmp_path / "points.mrk.json")).GetNthControlPointLabel(0) == "Nasion"
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert slicer.util.getNode("points").GetNthControlPointPosition(0) == (1.0, 2.0, 3.0)
+
+
 def test_nothing_is_left_behind(host, sample):
     import slicer
 

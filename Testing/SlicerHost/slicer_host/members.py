@@ -39,15 +39,22 @@ class Members:
 
 
 class kept(property):
-    """A property that keeps what is written, as the type of its default, and may tell the object."""
+    """A property that keeps what is written, as the type of its default, and may tell the object.
+
+    Lists are copied, as they are where they come from C++.
+    """
 
     def __init__(self, default, then: str = ""):
+        def read(instance):
+            value = getattr(instance, self._key, default)
+            return list(value) if isinstance(value, list) else value
+
         def write(instance, value):
             setattr(instance, self._key, value if default is None else type(default)(value))
             if then:
                 getattr(instance, then)()
 
-        super().__init__(lambda instance: getattr(instance, self._key, default), write)
+        super().__init__(read, write)
 
     def __set_name__(self, owner, name):
         self._key = f"_kept_{name}"

@@ -196,16 +196,22 @@ class Modules:
     def load(self, path: Path) -> qSlicerScriptedLoadableModule:
         """Import a scripted module's file as Slicer does and make its module object."""
         name = path.stem
-        if name not in self.found:
-            sys.path.insert(0, str(path.parent))
-            specification = importlib.util.spec_from_file_location(name, path)
-            sys.modules[name] = importlib.util.module_from_spec(specification)
+        if name in self.found:
+            return self.found[name]
+        sys.path.insert(0, str(path.parent))
+        specification = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(specification)
+        try:
             specification.loader.exec_module(sys.modules[name])
-            module = qSlicerScriptedLoadableModule(path)
-            self._add(module)
-            setattr(self.namespace, f"{name}Instance", getattr(sys.modules[name], name)(module))
-            self.manager._emit("moduleLoaded(QString)", name)
-        return self.found[name]
+        except BaseException:
+            del sys.modules[name]
+            sys.path.remove(str(path.parent))
+            raise
+        module = qSlicerScriptedLoadableModule(path)
+        self._add(module)
+        setattr(self.namespace, f"{name}Instance", getattr(sys.modules[name], name)(module))
+        self.manager._emit("moduleLoaded(QString)", name)
+        return module
 
     def unload(self, name: str) -> None:
         module = self.found[name]
