@@ -34,7 +34,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:
-    named = (getattr(arguments, option, None) for option in ("output", "probabilities", "entropy", "plot"))
+    options = ("output", "probabilities", "entropy", "explanation", "page", "plot")
+    named = (getattr(arguments, option, None) for option in options)
     return [name for name in named if name]
 
 

@@ -135,7 +135,8 @@ class ClassifyTask:
             self.ui.plotView.setMRMLPlotViewNode(None)
             slicer.mrmlScene.RemoveNode(self._view_node)
             self._view_node = None
-        if chart is None:
+        # Without a parameter node, `bind` will come.
+        if chart is None or self._parameters is None:
             return
         if self._view_node is None:
             self._view_node = slicer.vtkMRMLPlotViewNode()

@@ -138,7 +138,7 @@ class TaskPanel:
         for channel, selector in zip(self._channels(), self._selectors(), strict=False):
             if selector.currentNode() is not None:
                 continue
-            free = [node for node in volumes if node not in taken and not node.IsA("vtkMRMLLabelMapVolumeNode")]
+            free = [node for node in volumes if node not in taken and _may_be_input(node)]
             fitting = [node for node in free if _fits(node.GetName(), channel)]
             # With one channel and one volume there is nothing to mistake.
             chosen = fitting or (free if len(self._channels()) == len(free) == 1 else [])
@@ -282,3 +282,8 @@ def describe_run(provenance: Provenance) -> str:
 
 def _fits(name: str, channel: Channel) -> bool:
     return any(keyword in name.lower() for keyword in channel.keywords)
+
+
+def _may_be_input(node: slicer.vtkMRMLVolumeNode) -> bool:
+    """Tell label maps, and volumes that are results themselves, from what may have been acquired."""
+    return not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetAttribute("NNMamba.Model") is None

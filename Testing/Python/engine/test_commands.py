@@ -2,8 +2,13 @@
 
 import json
 
+import pytest
+
 from NNMambaLib import cli
+from NNMambaLib.models.package import write_package
+from NNMambaLib.models.random_package import random_manifest
 from NNMambaLib.volume_io import read_volume, write_volume
+from perturbed_networks import perturbed_network
 from phantoms import bright_points, grid_matrix, sample
 
 
@@ -39,3 +44,50 @@ def test_files_of_a_segmentation_say_where_they_come_from(tmp_path, segmentation
         assert image.GetMetaData("NNMamba_WeightsSHA256") == segmentation_package.sha256
         assert json.loads(image.GetMetaData("NNMamba_Options"))["step"] == 0.5
     assert read_volume(probabilities).channels == 4
+
+
+@pytest.fixture
+def classify(tmp_path):
+    """Run ``nnmamba classify`` on a volume, with a network whose every weight matters."""
+    manifest = random_manifest("classification", None, 3, 4, patch=(32, 32, 32), spacing=(3, 3, 3))
+    package = write_package(tmp_path / "model", manifest, perturbed_network("CLS", 1, 3, base_width=4))
+    shape = (30, 34, 36)
+    points = sample(bright_points, shape, grid_matrix("LPS", (3, 3, 3), shape), "head")
+    write_volume(type(points)(points.array[:1], points.matrix, "head"), tmp_path / "head.nrrd")
+
+    def run(*options):
+        arguments = ["classify", str(tmp_path / "head.nrrd"), "--model", str(package.path), "--device", "cpu"]
+        return cli.main([*arguments, "--output", str(tmp_path / "found.json"), *map(str, options)])
+
+    return run
+
+
+def test_classification_is_explained_in_a_volume_and_on_a_page(classify, tmp_path):
+    volume, page = tmp_path / "why.nrrd", tmp_path / "page.html"
+    assert classify("--explain", "random", "--explanation", volume, "--page", page) == 0
+    content = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert set(content) == {"predictions", "provenance", "research_use"}
+    assert content["provenance"]["options"] == {"explain": "random"}
+    assert read_volume(volume).array.shape == (1, 30, 34, 36)
+    assert read_volume(volume).array.any()
+    text = page.read_text(encoding="utf-8")
+    assert content["predictions"][0]["predicted"] in text
+    assert "Zeiler" in text
+
+
+def test_page_without_an_explanation_is_written_too(classify, tmp_path):
+    assert classify("--page", tmp_path / "page.html") == 0
+    assert "head.nrrd" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_names_and_questions_that_do_not_suit_are_refused_before_anything_is_written(classify, tmp_path, capsys):
+    before = sorted(tmp_path.iterdir())
+    for options, words in (
+        (("--explanation", tmp_path / "why.nrrd"), "name one with --explain"),
+        (("--explain", "age"), "does not answer 'age'"),
+        (("--page", tmp_path / "page.pdf"), "must end in .html"),
+        (("--page", tmp_path / "found.json"), "is asked for twice"),
+    ):
+        assert classify(*options) == 1
+        assert words in " ".join(capsys.readouterr().err.split())
+        assert sorted(tmp_path.iterdir()) == before

@@ -256,6 +256,27 @@ def test_settings_and_result_survive_saving_and_loading_the_scene(host, widget, 
     assert expected.explanation.predicted in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_scene_that_is_loaded_while_another_panel_is_shown_has_its_result(host, widget, ui, tmp_path):
+    run(host, widget)
+    answers = rows(ui)
+    host.save_scene(tmp_path / "scene.mrb")
+    widget.exit()
+    host.load_scene(tmp_path / "scene.mrb")
+    widget.enter()
+    host.process_events()
+    assert rows(ui) == answers
+    assert shown_chart(widget) is not None
+
+
+def test_explanation_is_never_taken_for_an_input(host, head, widget, ui):
+    ui.explainCheckBox.checked = True
+    run(host, widget)
+    ui.inputSelector0.setCurrentNode(None)
+    host.scene.RemoveNode(head)
+    widget.lifecycle.panel.fill_inputs()
+    assert ui.inputSelector0.currentNode() is None
+
+
 # --- report ------------------------------------------------------------------------------------------------------
 
 
