@@ -39,7 +39,8 @@ class SlicePicture:
 
 def color_limit(explanation: Explanation) -> float:
     """Return the change of the probability that has full colour, on either side of 0."""
-    return max(_LEAST_LIMIT, float(np.abs(explanation.volume.array).max()))
+    array = explanation.volume.array
+    return max(_LEAST_LIMIT, float(array.max()), -float(array.min()))
 
 
 def slice_pictures(volume: Volume, explanation: Explanation | None = None, size: int = 320) -> list[SlicePicture]:
@@ -87,7 +88,9 @@ def png(pixels: np.ndarray) -> bytes:
 def strongest(explanation: Explanation) -> tuple[float, np.ndarray] | None:
     """Return the value furthest from 0 and its LPS position in mm; None where nothing matters."""
     array = explanation.volume.array[0]
-    index = np.unravel_index(int(np.abs(array).argmax()), array.shape)
+    # Without a copy of what may be a large volume.
+    place = array.argmax() if array.max() >= -array.min() else array.argmin()
+    index = np.unravel_index(int(place), array.shape)
     if array[index] == 0:
         return None
     return float(array[index]), explanation.volume.grid.to_physical([index[::-1]])[0]

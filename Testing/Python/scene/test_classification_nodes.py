@@ -136,6 +136,7 @@ def test_a_table_is_replaced_with_its_plot_and_explanation(scene, head, classifi
     replace_classification(table, explained, head)
     assert scene.GetNumberOfNodes() == count
     assert scene.GetNodeByID(old) is None or explanation_node(table).GetID() == old
+    assert explanation_node(table).GetName() == "head explanation"
     assert chart_node(table) is chart
     replace_classification(table, classification, head)
     assert table.GetName() == "answers"
