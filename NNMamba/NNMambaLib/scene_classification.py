@@ -85,10 +85,10 @@ def replace_classification(
         for part in (old, old.GetDisplayNode(), old.GetStorageNode()):
             if part is not None:
                 node.GetScene().RemoveNode(part)
-        if (new := explanation_node(node)) is not None:
+        new, name = explanation_node(node), result_name("explanation", result.provenance, reference_node)
+        if new is not None and node.GetScene().GetFirstNodeByName(name) is None:
             # The old one had the name that this one would have had.
-            name = result_name("explanation", result.provenance, reference_node)
-            new.SetName(node.GetScene().GenerateUniqueName(name))
+            new.SetName(name)
 
 
 def classification_of(node: slicer.vtkMRMLNode | None) -> ClassificationResult | None:
