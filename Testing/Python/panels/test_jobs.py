@@ -33,15 +33,15 @@ def panel(widget):
 
 @pytest.fixture
 def many_tiles(widget, monkeypatch):
-    """Make jobs long enough to be interrupted."""
+    """Make jobs long enough to be interrupted; return a function that sets the tiles' distance, in tiles."""
     task = widget.lifecycle.panel._task
     options = task.options
 
-    def few_voxels_apart():
-        return {**options(), "step": 0.02}
+    def step(length):
+        monkeypatch.setattr(task, "options", lambda: {**options(), "step": length})
 
-    monkeypatch.setattr(task, "options", few_voxels_apart)
-    return lambda: monkeypatch.setattr(task, "options", options)
+    step(0.02)
+    return step
 
 
 def voxel_files(folder: Path):
@@ -71,6 +71,8 @@ def test_cancelled_job_leaves_the_scene_as_it_was(
     host, panel, widget, scene_content, many_tiles, temporary_folder, when
 ):
     before = scene_content()
+    if when == "in the last tile":
+        many_tiles(0.2)
     if when == "at once":
         panel.ui.applyButton.click()
     else:
@@ -83,7 +85,7 @@ def test_cancelled_job_leaves_the_scene_as_it_was(
     assert scene_content() == before
     assert panel.ui.messageLabel.text == "The job was cancelled; nothing was changed."
     assert not voxel_files(temporary_folder)
-    many_tiles()
+    many_tiles(0.5)
     run(host, widget)
     assert len(scene_content()) > len(before)
 
@@ -97,7 +99,7 @@ def test_second_cancel_ends_the_process(host, panel, widget, many_tiles):
     panel.ui.applyButton.click()
     host.wait(lambda: not panel.running, 30)
     assert worker_pid() is None
-    many_tiles()
+    many_tiles(0.5)
     run(host, widget)
 
 
@@ -109,7 +111,7 @@ def test_killed_worker_is_one_sentence_and_the_next_job_succeeds(host, panel, wi
     host.wait(lambda: not panel.running, 30)
     assert "killed by signal 9" in panel.ui.messageLabel.text
     assert scene_content() == before
-    many_tiles()
+    many_tiles(0.5)
     run(host, widget)
 
 
