@@ -48,7 +48,8 @@ def segment(host: SlicerHost) -> None:
     node.CreateClosedSurfaceRepresentation()
     # The head hides what is in it.
     display = node.GetDisplayNode()
-    display.SetSegmentOpacity3D("other_head", 0.15)
+    for name, opacity in (("other_head", 0.1), ("cerebral_cortex", 0.25), ("cerebral_white_matter", 0.25)):
+        display.SetSegmentOpacity3D(name, opacity)
     display.SetSegmentVisibility3D("cerebrospinal_fluid", False)
     _look_at_the_middle(slicer)
 
@@ -64,16 +65,24 @@ def landmarks(host: SlicerHost) -> None:
 
 
 def classify(host: SlicerHost) -> None:
+    import slicer
+
     sample_node(host)
     widget = host.open("NNMambaClassify")
-    widget.lifecycle.panel.ui.explainCheckBox.checked = True
+    ui = widget.lifecycle.panel.ui
+    ui.explainCheckBox.checked = True
+    ui.questionComboBox.currentIndex = ui.questionComboBox.count - 1
     apply(host, widget)
+    _look_at_the_middle(slicer)
 
 
 def hub(host: SlicerHost) -> None:
+    import slicer
+
     sample_node(host)
-    host.open("NNMamba")
-    host.wait(seconds=5)
+    widget = host.open("NNMamba")
+    host.wait(lambda: widget.panel.ui.machineTable.rowCount > 0, SECONDS)
+    _look_at_the_middle(slicer)
 
 
 PICTURES: dict[str, Callable[[SlicerHost], None]] = {

@@ -74,6 +74,31 @@ def test_the_loss_of_a_missed_landmark_does_not_depend_on_the_patch():
     assert missed[0] == pytest.approx(missed[1], rel=1e-3)
 
 
+def test_peak_weight_counts_what_is_missed_more_than_what_is_found_in_vain():
+    target = landmark_targets([8, 8, 8, 1])
+    losses = {}
+    for weight in (0.0, 4.0):
+        objective = LandmarksObjective(NetworkDescription("SEG-CSS", 1, 1), sigma=1.5, peak_weight=weight)
+        right = heatmaps(target, (16, 16, 16), 1.5)
+        missed, in_vain = 0 * right, right + right.roll(8, 4)
+        losses[weight] = objective.loss(missed, target).item(), objective.loss(in_vain, target).item()
+    assert losses[0.0][0] == pytest.approx(losses[0.0][1], rel=1e-2)
+    # The sum of a Gaussian's cube is that of its square times (2/3)^1.5.
+    assert losses[4.0][0] == pytest.approx(losses[0.0][0] * (1 + 4 * (2 / 3) ** 1.5), rel=1e-3)
+    assert losses[4.0][1] == pytest.approx(losses[0.0][1], rel=1e-2)
+
+
+def test_landmarks_may_weigh_more_than_others():
+    target = landmark_targets([8, 8, 8, 1], [8, 8, 8, 1])
+    right = heatmaps(target, (16, 16, 16), 1.5)
+    one_missed = right * torch.tensor([1.0, 0.0])[None, :, None, None, None]
+    alike, more = (
+        LandmarksObjective(NetworkDescription("SEG-CSS", 1, 2), sigma=1.5, weights=weights).loss(one_missed, target)
+        for weights in (None, (1.0, 10.0))
+    )
+    assert more == pytest.approx(10 * alike.item())
+
+
 def test_classification_is_the_mean_cross_entropy_over_the_known_targets():
     objective = ClassificationObjective(NetworkDescription("CLS", 1, 5), classes=(2, 3))
     logits = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))

@@ -148,6 +148,26 @@ def test_artifacts_keep_the_shape_and_do_what_they_say():
     assert thick.shape == volume.shape
     assert thick.diff(dim=2).abs().mean() < volume.diff(dim=2).abs().mean()
     assert artifacts.add_noise(volume, 0.1, rng).min() >= 0
+    blobs = artifacts.blobs((60, 60, 60), 1.0, 0.5, rng)
+    assert blobs.min() > 0
+    assert 0.1 < blobs.log().std() < 0.5
+    assert torch.allclose(artifacts.blobs((20, 20, 20), 1.0, 0.0, rng), torch.ones(20, 20, 20))
+
+
+def test_neck_brightness_makes_blobs_below_the_head_alone(head):
+    classes, intensity = head.classes.copy(), head.intensities["T1w"].copy()
+    classes[:4], intensity[:4] = classes[4], intensity[4]
+    open_below = replace(head, classes=classes, intensities={"T1w": intensity})
+    settings = replace(CLEAN, shape=(48, 32, 16), neck_probability=1.0)
+    plain, blobs = (
+        synthesize(open_below, replace(settings, neck_brightness=strength), np.random.default_rng(0))
+        for strength in (0.0, 0.5)
+    )
+    below, shown = plain.index[..., 0] <= 0, plain.intensity > 0.05
+    ratio = blobs.intensity / plain.intensity
+    assert ratio[below & shown].std() > 0.1
+    assert ratio[~below & shown].std() < 0.02
+    assert torch.equal(plain.structures, blobs.structures)
 
 
 def test_dataset_items_depend_on_their_number_alone(head):

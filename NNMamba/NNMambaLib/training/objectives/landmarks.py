@@ -22,6 +22,7 @@ class LandmarksObjective:
         sigma: of the Gaussian exp(-r^2 / (2 sigma^2)), in voxels.
         peak_weight: how much more than an empty voxel the voxel at a landmark counts; voxels in between in proportion
             to the Gaussian. Without it an empty heatmap is so good an answer that training stays there for long.
+        weights: of each landmark's error; None weighs all alike. A landmark far from all others may need more.
         output_gain: scale at which the output's BatchNorm starts: small, since heatmaps are empty nearly everywhere.
         leak, leak_until: slope of the output's rectifier below zero, and the part of training at which it is gone.
     """
@@ -29,6 +30,7 @@ class LandmarksObjective:
     network: NetworkDescription
     sigma: float = 3.0
     peak_weight: float = 0.0
+    weights: tuple[float, ...] | None = None
     output_gain: float = 0.1
     leak: float = 0.2
     leak_until: float = 0.7
@@ -51,6 +53,8 @@ class LandmarksObjective:
         known = target[:, :, 3] >= 0
         wanted = heatmaps(target, outputs.shape[2:], self.sigma)
         error = ((outputs - wanted).square() * (1 + self.peak_weight * wanted)).sum((2, 3, 4))
+        if self.weights is not None:
+            error = error * torch.tensor(self.weights, device=error.device)
         mass = (2 * math.pi) ** 1.5 * self.sigma**3
         # Not error[known]: a batch without a known landmark must give zero, and not a mean over nothing.
         return (error * known).sum() / (mass * known.sum().clamp_min(1))

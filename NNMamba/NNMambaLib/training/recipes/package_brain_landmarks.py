@@ -2,8 +2,9 @@
 
     python -m NNMambaLib.training.recipes.package_brain_landmarks --heads DIR --sources DIR --checkpoint FILE
 
-recalibrates BatchNorm, fits confidence on held-out samples, and stores the weights in half precision. `--metrics` is a
-JSON list of figures for the manifest. The card beside it is written by hand and left alone.
+takes the checkpoint of the last stage, recalibrates BatchNorm, fits confidence on held-out samples, and stores the
+weights in half precision. `--metrics` is a JSON list of figures for the manifest. The card
+beside it is written by hand and left alone.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
 from NNMambaLib.training.landmark_data import PRESENT, UNKNOWN, SyntheticLandmarks
 from NNMambaLib.training.landmark_set import LANDMARKS
 from NNMambaLib.training.recipes import brain_structures
-from NNMambaLib.training.recipes.brain_landmarks import DATA_SEED, NETWORK, OBJECTIVE, SETTINGS, SYNTHESIS, load_heads
+from NNMambaLib.training.recipes.brain_landmarks import NETWORK, STAGES, SYNTHESIS, load_heads
 from NNMambaLib.training.recipes.run import recipe_parser
 from NNMambaLib.training.synthesis import NORMALIZATION_PERCENTILES
 from NNMambaLib.training.trainer import Trainer
@@ -69,8 +70,10 @@ def calibrate(network: nn.Module, samples: Dataset) -> HeatmapDecoding:
     return fit_heatmap_decoding(peaks, right)
 
 
-def make_manifest(steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = ()) -> Manifest:
-    """The manifest after so many steps of training."""
+def make_manifest(
+    steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
+) -> Manifest:
+    """The manifest after so many steps of training; `history` says what they began from."""
     low, high = NORMALIZATION_PERCENTILES
     names = [name for name in brain_structures.TRAINING_SOURCES if name != "09c-T2w"]
     return Manifest(
@@ -96,8 +99,9 @@ def make_manifest(steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, 
         provenance={
             "recipe": "python -m NNMambaLib.training.recipes.brain_landmarks",
             "steps": steps,
-            "seed": SETTINGS.seed,
-            "data_seed": DATA_SEED,
+            "seed": STAGES[-1].settings.seed,
+            "data_seed": STAGES[-1].data_seed,
+            "history": history,
             "confidence": f"probability of being within {CALIBRATION_MM:g} mm, fitted on unseen synthetic samples",
             "training_data": [
                 {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
@@ -111,16 +115,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = recipe_parser(__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--history", default="", help="in words: what the training began from")
     parser.add_argument("--metrics", type=Path)
     parser.add_argument("--output", type=Path, default=PACKAGE)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
-    trainer = Trainer.resume(OBJECTIVE, options.checkpoint, device="cpu")
+    trainer = Trainer.resume(STAGES[-1].objective, options.checkpoint, device="cpu")
     heads = load_heads(options.heads, options.sources)
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
-    samples = SyntheticLandmarks(heads, SYNTHESIS, DATA_SEED, RECALIBRATION_SAMPLES, first)
+    samples = SyntheticLandmarks(heads, SYNTHESIS, STAGES[-1].data_seed, RECALIBRATION_SAMPLES, first)
     network = trainer.result()
     recalibrate_batch_norm(network, DataLoader(samples, batch_size=2))
     held_out = SyntheticLandmarks(
@@ -128,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     decoding = calibrate(network, [held_out[index] for index in range(len(held_out))])
     metrics = json.loads(options.metrics.read_text()) if options.metrics else []
-    manifest = make_manifest(trainer.step, decoding, tuple(Metric(**metric) for metric in metrics))
+    manifest = make_manifest(trainer.step, decoding, tuple(Metric(**metric) for metric in metrics), options.history)
     write_package(options.output, manifest, network, half=True)
 
 

@@ -84,8 +84,8 @@ def make_label(label: StructureLabel) -> Label:
     return Label(int(label), name, color, terminology)
 
 
-def make_manifest(steps: int, metrics: tuple[Metric, ...] = ()) -> Manifest:
-    """The manifest after so many steps of training."""
+def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "") -> Manifest:
+    """The manifest after so many steps of training; `history` says what they began from."""
     low, high = NORMALIZATION_PERCENTILES
     return Manifest(
         name="brain-structures",
@@ -118,6 +118,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = ()) -> Manifest:
             "steps": steps,
             "seed": SETTINGS.seed,
             "data_seed": DATA_SEED,
+            "history": history,
             "training_data": [
                 {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
                 for name in TRAINING_SOURCES
@@ -131,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--history", default="", help="in words: what the training began from")
     parser.add_argument("--metrics", type=Path)
     parser.add_argument("--output", type=Path, default=PACKAGE)
     parser.add_argument("--threads", type=int, default=2)
@@ -144,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     network = trainer.result()
     recalibrate_batch_norm(network, DataLoader(samples, batch_size=2, num_workers=1))
     metrics = json.loads(options.metrics.read_text()) if options.metrics else []
-    manifest = make_manifest(trainer.step, tuple(Metric(**metric) for metric in metrics))
+    manifest = make_manifest(trainer.step, tuple(Metric(**metric) for metric in metrics), options.history)
     write_package(options.output, manifest, network, half=True)
 
 
