@@ -84,8 +84,6 @@ def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndar
     method.SetMetricAsMattesMutualInformation(48)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(0.2)
-    # With several threads no two runs give the same transform.
-    method.SetNumberOfWorkUnits(1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(learningRate=1.0, minStep=1e-4, numberOfIterations=300)
     method.SetOptimizerScalesFromPhysicalShift()

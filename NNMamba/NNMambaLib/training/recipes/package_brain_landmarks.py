@@ -70,6 +70,13 @@ def calibrate(network: nn.Module, samples: Dataset) -> HeatmapDecoding:
     return fit_heatmap_decoding(peaks, right)
 
 
+@torch.no_grad()
+def average(network: nn.Module, other: nn.Module) -> None:
+    """Move a network's weights to the mean of both (Izmailov et al., UAI 2018); BatchNorm's statistics stay."""
+    for mean, value in zip(network.parameters(), other.parameters(), strict=True):
+        mean.lerp_(value, 0.5)
+
+
 def make_manifest(
     steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
@@ -115,6 +122,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
     parser = recipe_parser(__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument(
+        "--average-with", type=Path, help="checkpoint of the stage before, for the mean of both stages' weights"
+    )
     parser.add_argument("--history", default="", help="in words: what the training began from")
     parser.add_argument("--metrics", type=Path)
     parser.add_argument("--output", type=Path, default=PACKAGE)
@@ -127,6 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
     first = trainer.settings.steps * trainer.settings.batch_size
     samples = SyntheticLandmarks(heads, SYNTHESIS, STAGES[-1].data_seed, RECALIBRATION_SAMPLES, first)
     network = trainer.result()
+    if options.average_with is not None:
+        other = Trainer.resume(STAGES[-1].objective, options.average_with, device="cpu").result()
+        average(network, other)
     recalibrate_batch_norm(network, DataLoader(samples, batch_size=2))
     held_out = SyntheticLandmarks(
         heads, SYNTHESIS, CALIBRATION_SEED, CALIBRATION_SAMPLES, outlier_probability=CALIBRATION_OUTLIERS
