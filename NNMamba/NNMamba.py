@@ -71,7 +71,9 @@ class NNMambaWidget(ScriptedLoadableModuleWidget):
         self.panel.exit()
 
     def cleanup(self):
-        self.panel.cleanup()
+        # A set-up that failed leaves nothing to clean up.
+        if self.panel is not None:
+            self.panel.cleanup()
 
 
 class NNMambaLogic(ScriptedLoadableModuleLogic):

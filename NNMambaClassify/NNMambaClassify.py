@@ -12,7 +12,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class NNMambaClassify(ScriptedLoadableModule):
@@ -49,12 +48,11 @@ class NNMambaClassifyParameterNode:
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
 
 
-class NNMambaClassifyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class NNMambaClassifyWidget(ScriptedLoadableModuleWidget):
     """The panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic = None
         self.lifecycle = None
 

@@ -12,7 +12,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class NNMambaLandmarks(ScriptedLoadableModule):
@@ -47,12 +46,11 @@ class NNMambaLandmarksParameterNode:
     padSmall: bool = False
 
 
-class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget):
     """The panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic = None
         self.lifecycle = None
 

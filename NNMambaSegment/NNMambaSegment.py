@@ -12,7 +12,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class NNMambaSegment(ScriptedLoadableModule):
@@ -49,12 +48,11 @@ class NNMambaSegmentParameterNode:
     padSmall: bool = False
 
 
-class NNMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class NNMambaSegmentWidget(ScriptedLoadableModuleWidget):
     """The panel."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
         self.logic = None
         self.lifecycle = None
 
@@ -69,7 +67,7 @@ class NNMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaSegmentLogic()
         task = SegmentTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task.ui, task), self.logic.getParameterNode)
+        self.lifecycle = PanelLifecycle(TaskPanel(task.ui, task, on_bound=task.bind), self.logic.getParameterNode)
 
     def enter(self):
         self.lifecycle.enter()

@@ -1,7 +1,7 @@
 """Reviewing the landmarks of a fiducial list: what was predicted, what was moved, what was accepted.
 
-All of it is kept in the list's own attributes, so that it is saved and loaded with the scene. Positions are in RAS mm,
-in world space.
+All of it is kept in the list's own attributes, so that it is saved and loaded with the scene. Positions are in RAS mm:
+in the attributes in the list's own space, elsewhere in world space.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import numpy as np
 
 from NNMambaLib.output import atomic_file
 from NNMambaLib.results import RESEARCH_USE
-from NNMambaLib.scene import PREDICTED_ATTRIBUTE
+from NNMambaLib.scene import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
 
 if TYPE_CHECKING:
     import slicer
 
-ACCEPTED_ATTRIBUTE = "NNMamba.Accepted"
 # A point that lies nearer to where it was predicted, in mm, was not moved.
 _UNMOVED = 1e-3
 
@@ -66,7 +65,7 @@ def reviewed_landmarks(node: slicer.vtkMRMLMarkupsNode) -> list[ReviewedLandmark
         name, predicted = entry["name"], entry["position"]
         position = _position(node, control_point(node, name))
         state = ReviewState.ACCEPTED if name in accepted else _state(position, predicted)
-        predicted = None if predicted is None else tuple(predicted)
+        position, predicted = _to_world(node, position), _to_world(node, predicted)
         landmarks.append(ReviewedLandmark(name, entry["confidence"], state, position, predicted))
     return landmarks
 
@@ -127,7 +126,15 @@ def _state(position: tuple[float, ...] | None, predicted: list[float] | None) ->
 def _position(node: slicer.vtkMRMLMarkupsNode, index: int) -> tuple[float, float, float] | None:
     if index < 0 or node.GetNthControlPointPositionStatus(index) != node.PositionDefined:
         return None
-    return tuple(node.GetNthControlPointPositionWorld(index))
+    return tuple(node.GetNthControlPointPosition(index))
+
+
+def _to_world(node: slicer.vtkMRMLMarkupsNode, position) -> tuple[float, float, float] | None:
+    if position is None:
+        return None
+    world = [0.0, 0.0, 0.0]
+    node.TransformPointToWorld(list(position), world)
+    return tuple(world)
 
 
 def _accepted(node: slicer.vtkMRMLMarkupsNode) -> dict[str, tuple[float, float, float] | None]:

@@ -47,8 +47,9 @@ _PROVENANCE = {
     "Notices": "notices",
 }
 _AS_JSON = ("Options", "Seconds", "Notices")
-# Of a fiducial list: what the model said of each landmark, positions in world RAS, so that a review can go back to it.
+# Of a fiducial list: what the model said of each landmark, so that a review can go back to it, and which were accepted.
 PREDICTED_ATTRIBUTE = "NNMamba.Predicted"
+ACCEPTED_ATTRIBUTE = "NNMamba.Accepted"
 
 
 def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volume:
@@ -273,8 +274,11 @@ def _fill_landmarks(
             node.SetNthControlPointAssociatedNodeID(index, reference_node.GetID())
         if not landmark.found:
             node.UnsetNthControlPointPosition(index)
-        predicted.append({"name": landmark.name, "position": position, "confidence": landmark.confidence})
+        # In the list's own space: a transform that it is put under later moves what was predicted, too.
+        own = list(node.GetNthControlPointPosition(index)) if landmark.found else None
+        predicted.append({"name": landmark.name, "position": own, "confidence": landmark.confidence})
     node.SetAttribute(PREDICTED_ATTRIBUTE, json.dumps(predicted))
+    node.RemoveAttribute(ACCEPTED_ATTRIBUTE)
 
 
 @contextmanager

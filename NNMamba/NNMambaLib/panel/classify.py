@@ -74,9 +74,21 @@ class ClassifyTask:
     def check(self) -> str | None:
         return None
 
-    def show(self, result: ClassificationResult, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
-        """Put the answers into the chosen table or a new one, and the explanation over the volume in slice views."""
-        reference, output = nodes[0], self.ui.outputSelector.currentNode()
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
+        """A table holds nothing that a person has added."""
+        return True
+
+    def show(
+        self,
+        result: ClassificationResult,
+        nodes: Sequence[slicer.vtkMRMLVolumeNode],
+        output: slicer.vtkMRMLTableNode | None,
+    ) -> None:
+        """Put the answers into a table or a new one, and the explanation over the volume in slice views."""
+        reference = nodes[0]
         if output is None:
             output = scene_classification.add_classification(slicer.mrmlScene, result, reference)
         else:

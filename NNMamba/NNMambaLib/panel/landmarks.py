@@ -7,6 +7,7 @@ from typing import Any
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -55,9 +56,25 @@ class LandmarksTask(VTKObservationMixin):
     def check(self) -> str | None:
         return None
 
-    def show(self, result: LandmarksResult, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
-        """Put the landmarks into the chosen list or a new one, ready for review."""
-        output = self.ui.outputSelector.currentNode()
+    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
+        """Ask before a list that was reviewed is replaced."""
+        if not landmark_review.is_reviewable(output):
+            return True
+        untouched = (ReviewState.PREDICTED, ReviewState.NOT_FOUND)
+        if all(landmark.state in untouched for landmark in landmark_review.reviewed_landmarks(output)):
+            return True
+        return slicer.util.confirmOkCancelDisplay(
+            _("The landmarks of {name} were reviewed. Replace them?").format(name=output.GetName()),
+            windowTitle=_("NNMamba"),
+        )
+
+    def show(
+        self,
+        result: LandmarksResult,
+        nodes: Sequence[slicer.vtkMRMLVolumeNode],
+        output: slicer.vtkMRMLMarkupsFiducialNode | None,
+    ) -> None:
+        """Put the landmarks into a list or a new one, ready for review."""
         if output is None:
             output = nnmamba_scene.add_landmarks(slicer.mrmlScene, result, nodes[0])
         else:
@@ -75,6 +92,8 @@ class LandmarksTask(VTKObservationMixin):
         if self._node is not None:
             for event in ("PointModified", "PointAdded", "PointRemoved", "PointPositionUndefined"):
                 self.addObserver(self._node, getattr(self._node, f"{event}Event"), self._list)
+            # What was predicted and accepted are attributes.
+            self.addObserver(self._node, vtk.vtkCommand.ModifiedEvent, self._list)
         self._list()
 
     def _list(self, caller=None, event=None) -> None:
@@ -111,7 +130,8 @@ class LandmarksTask(VTKObservationMixin):
 
     def _update_buttons(self) -> None:
         landmark = self._selected()
-        self.ui.acceptButton.enabled = landmark is not None and landmark.state is not ReviewState.ACCEPTED
+        done = (ReviewState.ACCEPTED, ReviewState.REMOVED)
+        self.ui.acceptButton.enabled = landmark is not None and landmark.state not in done
         unchanged = (ReviewState.PREDICTED, ReviewState.NOT_FOUND)
         self.ui.resetButton.enabled = landmark is not None and landmark.state not in unchanged
         self.ui.exportButton.enabled = self._node is not None
@@ -133,6 +153,8 @@ class LandmarksTask(VTKObservationMixin):
         )
         if not path:
             return
+        if not path.lower().endswith((".csv", ".mrk.json")):
+            path += ".csv"
         try:
             if path.lower().endswith(".mrk.json"):
                 slicer.util.saveNode(self._node, path)

@@ -36,8 +36,9 @@ class PanelLifecycle(VTKObservationMixin):
     def enter(self) -> None:
         """The panel is shown."""
         self._shown = True
-        self._bind(self._get_parameters())
+        # Models may have come or gone while another panel was shown.
         self.panel.list_models()
+        self._bind(self._get_parameters())
 
     def exit(self) -> None:
         """Another panel is shown; a job goes on, and what it finds is still kept in the parameter node."""
@@ -45,7 +46,7 @@ class PanelLifecycle(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The panel is closed or reloaded."""
-        self.panel.cancel()
+        self.panel.close()
         self._bind(None)
         self.removeObservers()
 

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from NNMambaLib import scene as nnmamba_scene
+from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.results import SegmentationResult
 from NNMambaLib.volume import Volume
 
@@ -33,6 +34,11 @@ class SegmentTask:
         ui.restoreButton.connect("clicked(bool)", self._restore)
         ui.outputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._output_changed)
 
+    def bind(self, parameters, manifest: Manifest | None) -> None:
+        """Forget what a closed scene held: the next scene's nodes may have the same IDs."""
+        if parameters is None:
+            self._before.clear()
+
     def options(self) -> dict[str, Any]:
         return {
             "mirror": self.ui.mirrorCheckBox.checked,
@@ -45,15 +51,27 @@ class SegmentTask:
     def check(self) -> str | None:
         return None
 
-    def show(self, result: SegmentationResult, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
-        """Put the segmentation into the chosen node or a new one, and its extra volumes beside it."""
-        reference, output = nodes[0], self.ui.outputSelector.currentNode()
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
+        """What is replaced can be restored."""
+        return True
+
+    def show(
+        self,
+        result: SegmentationResult,
+        nodes: Sequence[slicer.vtkMRMLVolumeNode],
+        output: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Put the segmentation into a node or a new one, and its extra volumes beside it."""
+        reference = nodes[0]
         if output is None:
             output = nnmamba_scene.add_segmentation(slicer.mrmlScene, result, reference)
         else:
             self._before[output.GetID()] = nnmamba_scene.replace_segmentation(output, result, reference)
         for volume in _extra_volumes(result, reference.GetName()):
-            nnmamba_scene.add_volume(slicer.mrmlScene, volume)
+            nnmamba_scene.describe_node(nnmamba_scene.add_volume(slicer.mrmlScene, volume), result.provenance)
         self._list_volumes(result)
         self.ui.outputSelector.setCurrentNode(output)
         self._output_changed(output)

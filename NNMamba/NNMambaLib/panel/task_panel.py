@@ -33,16 +33,24 @@ class Task(Protocol):
     def check(self) -> str | None:
         """Return why the panel cannot run now, besides what `TaskPanel` sees itself; None if it can."""
 
-    def show(self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
-        """Put a result into the scene and onto the panel."""
+    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
+        """Tell, having asked the user if need be, whether what an output node holds may be replaced."""
+
+    def show(
+        self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode], output: slicer.vtkMRMLNode | None
+    ) -> None:
+        """Put a result into the scene, into `output` where there is one, and onto the panel."""
+
+    def close(self) -> None:
+        """Let go of all nodes."""
 
 
 class TaskPanel:
     """Drives the widgets of a panel that the panels share.
 
     Args:
-        ui: of the panel: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3, ``deviceComboBox``,
-            ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
+        ui: of the panel: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3, ``outputSelector``,
+            ``deviceComboBox``, ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
         task: what differs.
         on_bound: called with the parameter node (None while there is none) and the manifest of the chosen model (None
             where there is none) whenever one of them may have changed.
@@ -90,7 +98,7 @@ class TaskPanel:
     def list_models(self) -> None:
         """Fill the list with the installed models of the task; the choice stays where it can."""
         box = self.ui.modelComboBox
-        chosen = box.currentData
+        chosen = box.currentData if self._parameters is None else self._parameters.model
         was_blocked = box.blockSignals(True)
         box.clear()
         for name, path in installed_packages().items():
@@ -131,6 +139,11 @@ class TaskPanel:
         if self.running:
             self._apply_or_cancel()
 
+    def close(self) -> None:
+        """End a running job and let go of all nodes."""
+        self.cancel()
+        self._task.close()
+
     def fill_inputs(self) -> None:
         """Choose volumes for channels that have none, by the words that the model knows its channels by."""
         taken = [node for node in self.nodes() if node is not None]
@@ -150,7 +163,12 @@ class TaskPanel:
 
     def _model_chosen(self, index: int = -1) -> None:
         name = self.ui.modelComboBox.currentData
-        self._manifest = find_package(name).manifest if name else None
+        try:
+            self._manifest = find_package(name).manifest if name else None
+        except ModelError as error:
+            # It was deleted since the list was made.
+            self._manifest = None
+            self.say(str(error))
         if self._parameters is not None and name:
             self._parameters.model = name
         self.ui.modelLabel.text = self._describe_model()
@@ -204,8 +222,10 @@ class TaskPanel:
                 self.ui.applyButton.toolTip = _("End the engine's process without waiting for the tile it works on.")
                 self.ui.progressLabel.text = _("Cancelling ...")
             return
+        nodes, output = self.nodes(), self.ui.outputSelector.currentNode()
+        if not self._task.may_replace(output):
+            return
         self.say("")
-        nodes = self.nodes()
         try:
             self._job = SceneJob(
                 shared_worker(),
@@ -215,7 +235,7 @@ class TaskPanel:
                 self._task.options(),
                 self._parameters.device,
                 self._progressed,
-                lambda result: self._finished(result, nodes),
+                lambda result: self._finished(result, nodes, output),
                 self._failed,
             )
         except NNMambaError as error:
@@ -236,12 +256,21 @@ class TaskPanel:
         self.ui.progressBar.value = progress.done
         self.ui.progressLabel.text = describe_progress(progress)
 
-    def _finished(self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode]) -> None:
+    def _finished(
+        self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode], output: slicer.vtkMRMLNode | None
+    ) -> None:
         self._idle()
+        if output is not None and output.GetScene() is None:
+            # It was removed meanwhile; the result is not lost with it.
+            output = None
         try:
-            self._task.show(result, nodes)
+            self._task.show(result, nodes, output)
         except NNMambaError as error:
             self._failed(error)
+            return
+        except (RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._failed(NNMambaError(f"The result cannot be put into the scene ({reason}): run again."))
             return
         self.say(describe_run(result.provenance))
         self.refresh()

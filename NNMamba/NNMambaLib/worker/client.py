@@ -336,6 +336,10 @@ class WorkerClient:
             job.on_progress(job.progress)
         elif message["event"] == "finished":
             answered = isinstance(job.request, Question)
+            if job.cancels and not answered:
+                # It came to its end before it heard.
+                self._end(job, error=_cancelled())
+                return
             self._end(job, result=message["result"] if answered else result_from_message(message["result"]))
         elif message["event"] == "failed":
             self._end(job, error=getattr(errors, message["kind"])(message["message"]))

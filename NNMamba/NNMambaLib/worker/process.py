@@ -8,7 +8,6 @@ import importlib
 import os
 import queue
 import shutil
-import sys
 import threading
 import traceback
 from contextlib import suppress
@@ -37,7 +36,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     faulthandler.enable()
-    Worker(sys.stdin.buffer, messages, options.folder, options.idle).run()
+    # Standard input proper becomes empty: what looks at it while it is read, as some libraries do, would wait.
+    commands = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    Worker(commands, messages, options.folder, options.idle).run()
+    # The thread that reads cannot be ended, and Python would abort on it.
+    os._exit(0)
 
 
 class Worker:

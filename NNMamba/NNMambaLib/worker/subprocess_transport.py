@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from NNMambaLib.worker.client import JobRequest, WorkerClient, in_memory
 from NNMambaLib.worker.messages import Result
@@ -45,7 +46,7 @@ class SubprocessTransport:
         try:
             self._process.stdin.write(data)
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except OSError:
             # Its end is on its way as an event.
             return
 
@@ -62,7 +63,9 @@ class SubprocessTransport:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdin.close()
+        # Closing flushes what it never read.
+        with suppress(OSError):
+            process.stdin.close()
 
     def call_soon(self, function: Callable[[], None]) -> None:
         self._events.put(function)

@@ -157,3 +157,42 @@ def test_other_lists_are_not_reviewed(host, ui):
     ui.outputSelector.setCurrentNode(node)
     assert ui.reviewTable.rowCount == 0
     assert not ui.exportButton.enabled
+
+
+def test_reviewed_list_is_replaced_only_at_the_users_word(host, points, widget, ui):
+    points.SetNthControlPointPositionWorld(0, 5.0, 5.0, 5.0)
+    host.dialogs.answer("Cancel", "were reviewed")
+    ui.applyButton.click()
+    assert not widget.lifecycle.panel.running
+    assert rows(ui)[0][2].endswith("moved")
+    host.dialogs.answer("OK", "were reviewed")
+    run(host, widget)
+    assert points.GetControlPointIndexByLabel("AC") == -1
+
+
+def test_new_result_is_not_accepted_beforehand(points, ui):
+    from NNMambaLib import scene
+    from NNMambaLib.results import Landmark, LandmarksResult, Provenance
+
+    ui.reviewTable.selectRow(2)
+    ui.acceptButton.click()
+    provenance = Provenance("m", "1", "ab", "0", "cpu", "torch", {}, "2026-01-01T00:00:00+00:00", {"total": 1.0})
+    scene.replace_landmarks(points, LandmarksResult((Landmark("PMJ", "Where.", None, 0.1),), provenance))
+    assert rows(ui) == [["PMJ", "0.10", "\N{EN DASH} not found"]]
+
+
+def test_transform_moves_prediction_and_review_alike(host, points, ui):
+    import vtk
+
+    from NNMambaLib.landmark_review import reviewed_landmarks
+
+    ui.reviewTable.selectRow(1)
+    ui.acceptButton.click()
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 100.0)
+    transform = host.scene.AddNewNodeByClass("vtkMRMLTransformNode", "shift")
+    transform.SetMatrixTransformToParent(matrix)
+    points.SetAndObserveTransformNodeID(transform.GetID())
+    first, second, _ = reviewed_landmarks(points)
+    assert (first.state.value, second.state.value) == ("predicted", "accepted")
+    assert first.position == first.predicted == pytest.approx((90, 20, 30))

@@ -136,3 +136,41 @@ def test_every_widget_can_be_named_and_reached(ui):
         assert getattr(ui, name).accessibleName
     assert ui.modelComboBoxLabel.buddy() is ui.modelComboBox
     assert ui.researchLabel.text == "Research use only: not for diagnosis or treatment."
+
+
+def test_another_scene_has_nothing_to_restore(host, head, phantom, widget, ui):
+    import slicer
+
+    from NNMambaLib.scene import add_volume
+
+    run(host, widget)
+    run(host, widget)
+    assert ui.restoreButton.enabled
+    slicer.mrmlScene.Clear(0)
+    host.process_events()
+    add_volume(host.scene, phantom)
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "another person's")
+    ui.outputSelector.setCurrentNode(node)
+    assert not ui.restoreButton.enabled
+
+
+def test_result_goes_where_it_was_to_go_when_apply_was_pressed(host, widget, ui):
+    chosen, other = (host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name) for name in ("chosen", "other"))
+    ui.outputSelector.setCurrentNode(chosen)
+    ui.applyButton.click()
+    ui.outputSelector.setCurrentNode(other)
+    host.wait(lambda: not widget.lifecycle.panel.running, 120)
+    assert segment_names(chosen) == ["low", "middle", "high"]
+    assert segment_names(other) == []
+
+
+def test_model_that_is_gone_is_said_and_the_panel_goes_on(host, widget, ui, models_folder, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(models_folder, tmp_path / "models")
+    monkeypatch.setenv("NNMAMBA_MODELS", str(tmp_path / "models"))
+    host.open("NNMambaLandmarks")
+    shutil.rmtree(tmp_path / "models" / "nearest-number")
+    host.open("NNMambaSegment")
+    assert ui.modelComboBox.currentData == "brain-structures"
+    assert ui.modelComboBox.findData("nearest-number") < 0

@@ -147,6 +147,7 @@ def test_worker_without_work_ends_and_the_next_job_starts_another(tmp_path, requ
     pid = worker.client.pid
     worker.wait(lambda: worker.client.pid is None)
     assert not is_alive(pid)
+    assert "Fatal" not in worker.client.log
     assert not list(tmp_path.iterdir())
     assert_next_job_succeeds(worker, request_)
     worker.client.close()
