@@ -67,8 +67,7 @@ class NNMambaClassifyWidget(ScriptedLoadableModuleWidget):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaClassifyLogic()
         task = ClassifyTask(slicer.util.childWidgetVariables(widget))
-        panel = TaskPanel(task.ui, task, on_bound=task.bind)
-        self.lifecycle = PanelLifecycle(panel, self.logic.getParameterNode)
+        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
 
     def enter(self):
         self.lifecycle.enter()

@@ -65,7 +65,7 @@ class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaLandmarksLogic()
         task = LandmarksTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task.ui, task), self.logic.getParameterNode)
+        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
 
     def enter(self):
         self.lifecycle.enter()

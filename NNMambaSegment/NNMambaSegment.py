@@ -67,7 +67,7 @@ class NNMambaSegmentWidget(ScriptedLoadableModuleWidget):
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaSegmentLogic()
         task = SegmentTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task.ui, task, on_bound=task.bind), self.logic.getParameterNode)
+        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
 
     def enter(self):
         self.lifecycle.enter()

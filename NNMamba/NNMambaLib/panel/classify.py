@@ -17,6 +17,7 @@ from NNMambaLib.classification_report import write_report
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.explanation_picture import color_limit, strongest
 from NNMambaLib.models.manifest import Manifest
+from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import ClassificationResult, Explanation
 
 _PREDICTED_MARK = "\N{CHECK MARK}"
@@ -25,7 +26,7 @@ _EXPLANATION_OPACITY = 0.6
 _NOT_IN_FILE_NAMES = r'[\\/:*?"<>|\x00-\x1f]'
 
 
-class ClassifyTask:
+class ClassifyTask(Task):
     """Options, output and result of a classification; see `NNMambaLib.panel.task_panel.Task`.
 
     The table that is chosen as output is what the panel shows: also one from a scene that was loaded.
@@ -38,7 +39,7 @@ class ClassifyTask:
     name = "classification"
 
     def __init__(self, ui):
-        self.ui = ui
+        super().__init__(ui)
         self._parameters = None
         self._view_node = None
         ui.outputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._output_changed)
@@ -50,12 +51,7 @@ class ClassifyTask:
         self._explain_toggled()
 
     def bind(self, parameters, manifest: Manifest | None) -> None:
-        """Take the question from a parameter node with the field ``question``, and keep it there.
-
-        Args:
-            parameters: None while the scene is closed, which ends what the panel shows of it.
-            manifest: of the model that is chosen, None where there is none.
-        """
+        """Take the question from a parameter node with the field ``question``, and keep it there; see `Task.bind`."""
         self._parameters = parameters
         if parameters is None:
             self._show_chart(None)
@@ -70,16 +66,6 @@ class ClassifyTask:
 
     def options(self) -> dict[str, Any]:
         return {"explain": self.ui.questionComboBox.currentText} if self.ui.explainCheckBox.checked else {}
-
-    def check(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
-        """A table holds nothing that a person has added."""
-        return True
 
     def show(
         self,

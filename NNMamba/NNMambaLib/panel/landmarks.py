@@ -15,6 +15,7 @@ from NNMambaLib import landmark_review
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.landmark_review import ReviewedLandmark, ReviewState
+from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import LandmarksResult
 
 _MARKS = {
@@ -28,7 +29,7 @@ _MARKS = {
 _LOW_MARK = "\N{WARNING SIGN}"
 
 
-class LandmarksTask(VTKObservationMixin):
+class LandmarksTask(Task, VTKObservationMixin):
     """Options, output and review of landmarks; see `NNMambaLib.panel.task_panel.Task`.
 
     Args:
@@ -39,8 +40,8 @@ class LandmarksTask(VTKObservationMixin):
     name = "landmarks"
 
     def __init__(self, ui):
+        Task.__init__(self, ui)
         VTKObservationMixin.__init__(self)
-        self.ui = ui
         self._node = None
         self._landmarks: list[ReviewedLandmark] = []
         ui.outputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._output_changed)
@@ -52,9 +53,6 @@ class LandmarksTask(VTKObservationMixin):
 
     def options(self) -> dict[str, Any]:
         return {"step": self.ui.stepSlider.value, "pad_small": self.ui.padSmallCheckBox.checked}
-
-    def check(self) -> str | None:
-        return None
 
     def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
         """Ask before a list that was reviewed is replaced."""

@@ -12,11 +12,12 @@ from slicer.i18n import tr as _
 
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.models.manifest import Manifest
+from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import SegmentationResult
 from NNMambaLib.volume import Volume
 
 
-class SegmentTask:
+class SegmentTask(Task):
     """Options, output and result of a segmentation; see `NNMambaLib.panel.task_panel.Task`.
 
     Args:
@@ -28,7 +29,7 @@ class SegmentTask:
     name = "segmentation"
 
     def __init__(self, ui):
-        self.ui = ui
+        super().__init__(ui)
         # Of each segmentation node, by its ID, what it held before the last run.
         self._before: dict[str, nnmamba_scene.SegmentationContent] = {}
         ui.restoreButton.connect("clicked(bool)", self._restore)
@@ -47,16 +48,6 @@ class SegmentTask:
             "probabilities": self.ui.probabilitiesCheckBox.checked,
             "entropy": self.ui.uncertaintyCheckBox.checked,
         }
-
-    def check(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
-        """What is replaced can be restored."""
-        return True
 
     def show(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -22,24 +22,40 @@ from NNMambaLib.worker.messages import Result
 MOST_CHANNELS = 4
 
 
-class Task(Protocol):
-    """What differs from panel to panel."""
+class Task:
+    """What differs from panel to panel.
+
+    Attributes:
+        name: of the engine's task.
+        ui: the panel's widgets.
+    """
 
     name: str
 
+    def __init__(self, ui):
+        self.ui = ui
+
+    def bind(self, parameters, manifest: Manifest | None) -> None:
+        """Take notice of another parameter node or model.
+
+        Args:
+            parameters: None while the scene is closed, which ends what the panel shows of it.
+            manifest: of the model that is chosen, None where there is none.
+        """
+
     def options(self) -> dict[str, Any]:
         """Return the options of the engine's method, as the panel has them."""
-
-    def check(self) -> str | None:
-        """Return why the panel cannot run now, besides what `TaskPanel` sees itself; None if it can."""
+        raise NotImplementedError
 
     def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
         """Tell, having asked the user if need be, whether what an output node holds may be replaced."""
+        return True
 
     def show(
         self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode], output: slicer.vtkMRMLNode | None
     ) -> None:
         """Put a result into the scene, into `output` where there is one, and onto the panel."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of all nodes."""
@@ -49,17 +65,14 @@ class TaskPanel:
     """Drives the widgets of a panel that the panels share.
 
     Args:
-        ui: of the panel: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3, ``outputSelector``,
-            ``deviceComboBox``, ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
-        task: what differs.
-        on_bound: called with the parameter node (None while there is none) and the manifest of the chosen model (None
-            where there is none) whenever one of them may have changed.
+        task: what differs, with the panel's ``ui``: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3,
+            ``outputSelector``, ``deviceComboBox``, ``applyButton``, ``progressBar``, ``progressLabel``,
+            ``messageLabel``.
     """
 
-    def __init__(self, ui, task: Task, on_bound: Callable[[Any, Manifest | None], None] | None = None):
-        self.ui = ui
+    def __init__(self, task: Task):
+        self.ui = ui = task.ui
         self._task = task
-        self._on_bound = on_bound or (lambda parameters, manifest: None)
         self._parameters = None
         self._job: SceneJob | None = None
         self._manifest: Manifest | None = None
@@ -93,7 +106,7 @@ class TaskPanel:
                 self.ui.modelComboBox.currentIndex = index
             self._model_chosen()
         else:
-            self._on_bound(None, self._manifest)
+            self._task.bind(None, self._manifest)
 
     def list_models(self) -> None:
         """Fill the list with the installed models of the task; the choice stays where it can."""
@@ -177,7 +190,7 @@ class TaskPanel:
             label.visible = selector.visible = used
             if used:
                 label.text = f"{self._channels()[number].name}:"
-        self._on_bound(self._parameters, self._manifest)
+        self._task.bind(self._parameters, self._manifest)
         self.fill_inputs()
         self.refresh()
 
@@ -210,7 +223,7 @@ class TaskPanel:
         for channel, node in zip(self._channels(), self.nodes(), strict=True):
             if node is None:
                 return _("Choose a volume for {channel}.").format(channel=channel.name)
-        return self._task.check()
+        return None
 
     # --- the job --------------------------------------------------------------------------------------------------
 
