@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 
 from NNMambaLib.networks.convolution import Conv3d
 from NNMambaLib.networks.encoder import Encoder, MambaFactory
-from NNMambaLib.networks.layers import DoubleConv, SkipGate
+from NNMambaLib.networks.layers import DoubleConv, SkipGate, UpsampledDoubleConv, upsample
 
 
 class DenseNetwork(Encoder):
@@ -39,7 +38,7 @@ class DenseNetwork(Encoder):
         self.conv5 = DoubleConv(12 * width, 4 * width)
         self.conv6 = DoubleConv(6 * width, 2 * width)
         self.conv7 = DoubleConv(3 * width, width)
-        self.conv8 = DoubleConv(width, out_channels)
+        self.conv8 = UpsampledDoubleConv(width, out_channels)
         self.heads = head_channels is not None
         if self.heads:
             self.ds1_cls_conv = Conv3d(width, head_channels, 1)
@@ -52,15 +51,11 @@ class DenseNetwork(Encoder):
         c5 = self.conv5(_join(c4, c3, self.att3))
         c6 = self.conv6(_join(c5, c2, self.att2))
         c7 = self.conv7(_join(c6, c1, self.att1))
-        c8 = self.conv8(_upsample(c7))
+        c8 = self.conv8(c7)
         if self.heads and self.training:
             return [c8, self.ds1_cls_conv(c7), self.ds2_cls_conv(c6), self.ds3_cls_conv(c5)]
         return c8
 
 
 def _join(deep: torch.Tensor, skip: torch.Tensor, gate: SkipGate | None) -> torch.Tensor:
-    return torch.cat([_upsample(deep), skip if gate is None else gate(skip)], dim=1)
-
-
-def _upsample(x: torch.Tensor) -> torch.Tensor:
-    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+    return torch.cat([upsample(deep), skip if gate is None else gate(skip)], dim=1)

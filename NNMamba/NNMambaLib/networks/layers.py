@@ -28,6 +28,13 @@ class DoubleConv(nn.Module):
         return self.conv(x)
 
 
+class UpsampledDoubleConv(DoubleConv):
+    """`DoubleConv` of the volume upsampled by two."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(upsample(x))
+
+
 class BasicBlock(nn.Module):
     """Residual block; `mamba_layer`, where given, adds its view of the block's input to the residual branch."""
 
@@ -75,7 +82,7 @@ class LayerNormMamba(nn.Module):
         self.mamba = Mamba(channels, d_state, d_conv)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _as_volume(self.mamba(self.norm(_as_tokens(x))), x)
+        return as_volume(self.mamba(self.norm(as_tokens(x))), x)
 
 
 class ConvMamba(nn.Module):
@@ -99,8 +106,8 @@ class ConvMamba(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = functional.relu(self.norm(self.nin(x)), inplace=True)
-        tokens = _as_tokens(a)
-        m = _as_volume(self._mean_over_flips(tokens) if self.flips else self.mamba(tokens), x)
+        tokens = as_tokens(a)
+        m = as_volume(self._mean_over_flips(tokens) if self.flips else self.mamba(tokens), x)
         return functional.relu(self.norm2(self.nin2(m + a)), inplace=True) if self.fuse else m
 
     def _mean_over_flips(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -110,10 +117,16 @@ class ConvMamba(nn.Module):
         return (plain + channels.flip(2) + sequence.flip(1) + both.flip(1, 2)) / 4
 
 
-def _as_tokens(x: torch.Tensor) -> torch.Tensor:
-    """(batch, C, z, y, x) -> (batch, L, C), x fastest."""
-    return x.flatten(2).transpose(1, 2)
+def upsample(x: torch.Tensor) -> torch.Tensor:
+    """Return the volume at twice the size, trilinearly interpolated."""
+    return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
-def _as_volume(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return tokens.transpose(1, 2).reshape(like.shape)
+def as_tokens(x: torch.Tensor) -> torch.Tensor:
+    """(batch, C, z, y, x) -> (batch, L, C), x fastest; a view of a channels-last volume."""
+    return x.permute(0, 2, 3, 4, 1).flatten(1, 3)
+
+
+def as_volume(tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(batch, L, C) -> (batch, C, z, y, x) of the size of `like`; a view, channels last."""
+    return tokens.unflatten(1, like.shape[2:]).permute(0, 4, 1, 2, 3)

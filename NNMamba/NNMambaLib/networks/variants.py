@@ -190,9 +190,9 @@ def expand_shared_layers(state_dict: Mapping[str, torch.Tensor]) -> dict[str, to
 
 
 def set_scan_backend(network: nn.Module, backend: str) -> None:
-    """Make every Mamba block of a network use the named scan backend (see `selective_scan`)."""
+    """Make every Mamba block of a network, plain or folded, use the named scan backend (see `selective_scan`)."""
     for module in network.modules():
-        if isinstance(module, Mamba):
+        if hasattr(module, "scan_backend"):
             module.scan_backend = backend
 
 

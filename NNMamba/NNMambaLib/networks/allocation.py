@@ -1,0 +1,54 @@
+"""Keeping freed memory while a network runs many times: fresh pages cost a CPU as much time as convolutions do."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Parameters of glibc's mallopt, and what its own adaptation arrives at where tensors are large.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
+_LARGEST = 2**31 - 1
+
+_lock = threading.Lock()
+_users = 0
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Let the C library reuse large blocks while the context lasts; at its end they go back to the system.
+
+    By default glibc asks the system for each large tensor, which zeroes every page of it anew. Other C libraries keep
+    blocks by themselves, or cannot be told; there, and for threads other than the main one, this changes nothing.
+    """
+    global _users
+    library = _glibc()
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _set(library, dict.fromkeys(_USUAL, _LARGEST))
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _set(library, _USUAL)
+                if library is not None:
+                    library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def _set(library: ctypes.CDLL | None, values: dict[int, int]) -> None:
+    for parameter, value in values.items():
+        if library is not None:
+            library.mallopt(parameter, value)
