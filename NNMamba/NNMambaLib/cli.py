@@ -7,11 +7,22 @@ import sys
 from collections.abc import Sequence
 
 from NNMambaLib import __version__
-from NNMambaLib.commands import classify, demo, evaluate, info, landmarks, models, random_model, segment, train
+from NNMambaLib.commands import (
+    benchmark,
+    classify,
+    demo,
+    evaluate,
+    info,
+    landmarks,
+    models,
+    random_model,
+    segment,
+    train,
+)
 from NNMambaLib.commands.report import check_outputs, check_report, write_json
 from NNMambaLib.errors import NNMambaError
 
-_COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, demo, random_model)
+_COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, benchmark, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
 
 

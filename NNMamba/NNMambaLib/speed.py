@@ -1,0 +1,213 @@
+"""How long this machine takes for a model: measured by runs of the engine on synthetic volumes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from NNMambaLib.engine import Engine
+from NNMambaLib.errors import Cancelled, MemoryPlanError
+from NNMambaLib.inference.memory import available_bytes
+from NNMambaLib.inference.preprocessing import model_grid
+from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.models.manifest import InputSpecification
+from NNMambaLib.models.package import ModelPackage
+from NNMambaLib.monitor import Progress
+from NNMambaLib.units import format_bytes
+from NNMambaLib.volume import Grid, Volume, orientation_axes
+
+_FEWEST_TILES = 3
+# A volume that is done quickly is run again where its last tiles differ by more than this part of their median.
+_STABLE, _MOST_RUNS = 0.1, 3
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run and its seconds; estimated where it was not run on the whole volume."""
+
+    name: str
+    seconds: float
+    estimated: bool
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run of a model on a volume takes on this machine.
+
+    Attributes:
+        tile_seconds: of each tile that was measured, in order.
+        tiles: in the volume, as the engine cuts it.
+        stages: of a first run in a new process, in order, without mirroring.
+        flips: passes of the network for each tile with mirroring; 1 where the model does not allow it.
+        notices: how the engine departed from what was asked for.
+    """
+
+    tile_seconds: tuple[float, ...]
+    tiles: int
+    stages: tuple[Stage, ...]
+    flips: int
+    notices: tuple[str, ...]
+
+    @property
+    def median(self) -> float:
+        """Seconds of a tile."""
+        return statistics.median(self.tile_seconds)
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole run without mirroring."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def mirrored_total(self) -> float | None:
+        """Estimated seconds of the whole run with mirroring; None where the model does not allow it."""
+        return None if self.flips == 1 else self.total + (self.flips - 1) * self.tiles * self.median
+
+
+def measure_speed(
+    engine: Engine,
+    package: ModelPackage,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    step: float = 0.5,
+    budget: float = 15.0,
+    on_progress: OnProgress = lambda progress: None,
+) -> Speed:
+    """Return what the package's task takes on a volume.
+
+    A volume of one patch is run first: that loads the model, compiles what is not compiled yet and goes through all
+    stages. Then the volume itself is run, and stopped when the budget is spent and three tiles are measured. What was
+    not reached is estimated: the tiles by their median, the rest from the first run by the number of voxels.
+
+    Args:
+        size, spacing: of the volume, voxels and mm along (x, y, z).
+        step: distance of neighbouring tiles, in patches.
+        budget: seconds for the run on the volume itself, beside its preparation and its first three tiles.
+
+    Raises:
+        MemoryPlanError, VolumeError, ModelError: as in `Engine`.
+    """
+    specification = package.manifest.input
+    grid = Grid(tuple(reversed(size)), np.diag([*spacing, 1.0]))
+    probe = _patch_grid(specification, grid)
+
+    def run(grid: Grid, seconds: float) -> _Timeline:
+        timeline = _Timeline(seconds, on_progress)
+        timeline.run(engine, package, _synthetic_volume(grid, len(specification.channels), engine), step)
+        return timeline
+
+    first = run(probe, math.inf)
+    whole = run(grid, budget)
+    tiles = list(whole.tiles)
+    for _ in range(_MOST_RUNS - 1):
+        if whole.complete and not _stable(tiles):
+            tiles += run(grid, budget).tiles
+    planned = Tiling.plan(model_grid(grid, specification).shape, tuple(reversed(specification.patch)), step).count
+    notices = list(whole.notices)
+    if not whole.complete and whole.tile_count != planned:
+        notices.append(f"{whole.tile_count} tiles in place of {planned}: the memory is too small for the model's patch")
+    flips = 2 ** len(specification.mirror_axes) if package.manifest.task == "segmentation" else 1
+    growth = math.prod(grid.shape) / math.prod(probe.shape)
+    return Speed(
+        tuple(tiles), whole.tile_count, tuple(_stages(first, whole, tiles, growth)), flips, tuple(notices)
+    )  # fmt: skip
+
+
+class _Timeline:
+    """A run of the engine: the seconds of its stages and tiles; it is stopped `budget` seconds after its first tile."""
+
+    def __init__(self, budget: float, on_progress: OnProgress):
+        self.stages: dict[str, float] = {}
+        self.tiles: list[float] = []
+        self.tile_stage, self.tile_count = "", 0
+        self.complete = False
+        self.notices: tuple[str, ...] = ()
+        self._budget, self._on_progress = budget, on_progress
+        self._now, self._began = "", time.perf_counter()
+        self._before = self._began
+
+    def run(self, engine: Engine, package: ModelPackage, volume: Volume, step: float) -> None:
+        task = package.manifest.task
+        options = {} if task == "classification" else {"step": step, "pad_small": True}
+        self._before = time.perf_counter()
+        try:
+            result = engine.run(
+                task, volume, package, on_progress=self._take, is_cancelled=self._is_enough, **options
+            )  # fmt: skip
+        except Cancelled:
+            return
+        self._end_stage(time.perf_counter())
+        self.complete, self.notices = True, result.provenance.notices
+
+    def _take(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        if progress.done:
+            # Only the stage that runs the network counts its steps.
+            self.tile_stage, self.tile_count = progress.stage, progress.total
+            self.tiles.append(now - self._before)
+        else:
+            self._end_stage(now)
+            self._now, self._began = progress.stage, now
+        self._before = now
+        self._on_progress(progress)
+
+    def _end_stage(self, now: float) -> None:
+        if self._now:
+            self.stages[self._now] = self.stages.get(self._now, 0.0) + now - self._began
+
+    def _is_enough(self) -> bool:
+        # The tile that this is asked after is not counted yet.
+        return self._now != "" and len(self.tiles) >= _FEWEST_TILES and sum(self.tiles) > self._budget
+
+
+def _stages(first: _Timeline, whole: _Timeline, tiles: list[float], growth: float) -> list[Stage]:
+    """Return the stages of a run, from a first one on a volume that is `growth` times smaller and from one on it."""
+    names = list(first.stages)
+    place = names.index(first.tile_stage)
+    loading, *preparing = names[:place]
+    stages = [
+        Stage(loading, first.stages[loading], False),
+        Stage("Starting up", max(0.0, first.tiles[0] - statistics.median(tiles)), False),
+    ]
+    stages += [Stage(name, whole.stages[name], False) for name in preparing]
+    if whole.complete:
+        return stages + [Stage(name, whole.stages[name], False) for name in names[place:]]
+    stages.append(Stage(first.tile_stage, whole.tile_count * statistics.median(tiles), True))
+    return stages + [Stage(name, growth * first.stages[name], True) for name in names[place + 1 :]]
+
+
+def _stable(tiles: list[float]) -> bool:
+    last = tiles[-_FEWEST_TILES:]
+    return len(last) == _FEWEST_TILES and max(last) - min(last) <= _STABLE * statistics.median(last)
+
+
+def _patch_grid(specification: InputSpecification, grid: Grid) -> Grid:
+    """Return the grid's part that fills one patch of a model, or the grid where the model takes volumes as a whole."""
+    if specification.shape:
+        return grid
+    orientation = grid.orientation if specification.axes == "array" else specification.orientation
+    size = list(reversed(grid.shape))
+    for (axis, _), width, spacing in zip(
+        orientation_axes(orientation), specification.patch, specification.spacing, strict=True
+    ):
+        size[axis] = max(1, min(size[axis], int(width * spacing / grid.spacing[axis] + 1e-3)))
+    return Grid(tuple(reversed(size)), grid.matrix)
+
+
+def _synthetic_volume(grid: Grid, channels: int, engine: Engine) -> Volume:
+    """Return int16 noise above 0: what a network takes does not depend on what it sees."""
+    needed, free = 2 * channels * math.prod(grid.shape), available_bytes(engine.device, engine.memory_limit)
+    if needed > free:
+        raise MemoryPlanError(
+            f"The volume alone needs {format_bytes(needed)} of memory and {format_bytes(free)} can be used: give a "
+            "smaller one with --size."
+        )
+    noise = np.random.default_rng(0).integers(1, 1000, (channels, *grid.shape), dtype=np.int16)
+    return Volume(noise, grid.matrix, "synthetic volume")
