@@ -1,0 +1,160 @@
+"""The inner part of a Mamba block for inference: convolution, selective scan and gate, forward and backward at once.
+
+Over tokens flipped in their order, a Mamba block's in_proj, gate and out_proj are those of the tokens as they are; only
+convolution and scan differ, which run from the other end. So both are computed without a flipped copy, and their sum is
+gated once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from NNMambaLib.networks.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
+from NNMambaLib.networks.threads import for_each
+
+# Tokens that one call of the convolution kernel takes, and channels that one call of the scan kernel takes.
+_TOKENS = 1024
+_CHANNELS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanParameters:
+    """The parameters of a Mamba block between in_proj and out_proj, for E channels, N states, step sizes of rank R.
+
+    Attributes:
+        conv_weight: (E, taps), the last tap for the token itself.
+        conv_bias: (E,).
+        x_proj: (R + 2N, E), the rows dt, B, C.
+        dt_weight: (E, R).
+        dt_bias: (E,).
+        A: (E, N), negative.
+        D: (E,).
+    """
+
+    conv_weight: torch.Tensor
+    conv_bias: torch.Tensor
+    x_proj: torch.Tensor
+    dt_weight: torch.Tensor
+    dt_bias: torch.Tensor
+    A: torch.Tensor
+    D: torch.Tensor
+
+
+def gated_scans(
+    mixed: torch.Tensor, parameters: ScanParameters, directions: int = 2, backend: str = "auto"
+) -> torch.Tensor:
+    """Return the gated scans of G channel orders, without gradient.
+
+    For each group, with x and z its columns of `mixed`: y = (scan of x [+ scan of x from its last token to the first])
+    SiLU(z), where a scan is, in its own direction, xc = SiLU(causal convolution of x), (dt, B, C) = x_proj xc,
+    delta = softplus(dt_weight dt + dt_bias), s_t = exp(delta_t A) s_(t-1) + delta_t B_t xc_t, <C_t, s_t> + D xc_t.
+
+    Args:
+        mixed: (batch, L, G * 2E); columns g * 2E onwards are E of x and E of z.
+        parameters: on the device of `mixed`.
+        directions: 1: forward over the tokens only; 2: forward and backward, summed.
+        backend: "auto" or a name from `selective_scan.available_backends`.
+
+    Returns:
+        (batch, L, G * E) in the type of `mixed`, group g in columns g * E onwards. Half types are computed in float32.
+
+    Raises:
+        ValueError: if the shapes do not fit together, or a gradient is wanted.
+        BackendError: as in `selective_scan.resolve_backend`.
+    """
+    channels = len(parameters.A)
+    if mixed.ndim != 3 or mixed.shape[2] % (2 * channels):
+        raise ValueError(f"gated_scans needs (batch, L, a multiple of {2 * channels}), not {tuple(mixed.shape)}.")
+    if directions not in (1, 2):
+        raise ValueError(f"gated_scans runs in 1 or 2 directions, not {directions}.")
+    fields = {field.name: getattr(parameters, field.name) for field in dataclasses.fields(parameters)}
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (mixed, *fields.values())):
+        raise ValueError("gated_scans is for inference: call it where no gradient is wanted.")
+    compute = torch.float64 if mixed.dtype == torch.float64 else torch.float32
+    name = resolve_backend(backend, mixed.device, compute)
+    parameters = ScanParameters(**{key: value.to(compute) for key, value in fields.items()})
+    # Autocast would compute the products in half precision.
+    with torch.no_grad(), torch.autocast(mixed.device.type, enabled=False):
+        mixed_ = mixed.to(compute).contiguous()
+        if name == "numba":
+            y = _by_numba(mixed_, parameters, directions)
+        else:
+            y = _by_scans(mixed_, parameters, directions, name)
+        return y.to(mixed.dtype)
+
+
+def _by_numba(mixed, parameters, directions):
+    from NNMambaLib.networks import numba_gated
+
+    batch, length, _ = mixed.shape
+    channels, states = parameters.A.shape
+    if states > numba_gated.STATES:
+        raise ValueError(f"Scan backend 'numba' holds {numba_gated.STATES} states, not {states}: choose torch.")
+    groups = mixed.shape[2] // (2 * channels)
+    weight, dt_weight = (_array(t.T) for t in (parameters.conv_weight, parameters.dt_weight))
+    conv_bias, dt_bias, D = (_array(t) for t in (parameters.conv_bias, parameters.dt_bias, parameters.D))
+    exponents = _array((parameters.A.T.double() * math.log2(math.e)).float())
+    convolved = mixed.new_empty(groups, batch, directions, length, channels)
+    y = mixed.new_empty(batch, length, groups * channels)
+    mixed_, convolved_, y_ = mixed.numpy(), convolved.numpy(), y.numpy()
+    sequences = [(group, item) for group in range(groups) for item in range(batch)]
+
+    def convolve(group, item, begin):
+        x = mixed_[item, :, 2 * group * channels : (2 * group + 1) * channels]
+        end = min(begin + _TOKENS, length)
+        numba_gated.convolve(x, weight, conv_bias, convolved_[group, item], begin, end)
+
+    def scan(group, item, first):
+        numba_gated.scan_gated(
+            convolved_[group, item], projected[group, item], dt_weight, dt_bias, exponents, D,
+            mixed_[item, :, (2 * group + 1) * channels : (2 * group + 2) * channels],
+            y_[item, :, group * channels : (group + 1) * channels],
+            first, min(first + _CHANNELS, channels),
+        )  # fmt: skip
+
+    for_each(convolve, [(*sequence, begin) for sequence in sequences for begin in range(0, length, _TOKENS)])
+    projected = _product(convolved, parameters.x_proj).numpy()
+    for_each(scan, [(*sequence, first) for sequence in sequences for first in range(0, channels, _CHANNELS)])
+    return y
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return `functional.linear` of contiguous x (..., E) and weight (outputs, E), float32 on the CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return functional.linear(x, weight)
+    # As a 1x1x1 convolution it is oneDNN that computes: on processors by AMD two to four times as fast as MKL.
+    volume = x.view(1, -1, 1, 1, x.shape[-1]).permute(0, 4, 1, 2, 3)
+    product = torch.mkldnn_convolution(volume, weight[:, :, None, None, None], None, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
+    return product.permute(0, 2, 3, 4, 1).reshape(*x.shape[:-1], len(weight))
+
+
+def _by_scans(mixed, parameters, directions, backend):
+    batch, length, _ = mixed.shape
+    channels, states = parameters.A.shape
+    rank = parameters.dt_weight.shape[1]
+    x, z = mixed.unflatten(2, (-1, 2, channels)).permute(3, 2, 0, 1, 4)  # each (G, batch, L, E)
+    groups = len(x)
+    x = x.flatten(0, 1)
+    if directions == 2:
+        x = torch.cat([x, x.flip(1)])
+    x = causal_convolution_silu(x, parameters.conv_weight, parameters.conv_bias, backend == "mamba-ssm")
+    step, B, C = functional.linear(x, parameters.x_proj).split([rank, states, states], dim=-1)
+    delta = functional.linear(step, parameters.dt_weight)
+    y = selective_scan(
+        x, delta, parameters.A, B, C, parameters.D, None, parameters.dt_bias, delta_softplus=True, backend=backend
+    )
+    if directions == 2:
+        forward, backward = y.chunk(2)
+        y = forward + backward.flip(1)
+    y = y.view(groups, batch, length, channels) * functional.silu(z)
+    return y.permute(1, 2, 0, 3).flatten(2)

@@ -1,0 +1,39 @@
+"""How many threads the engine's own loops use, and the pool on which kernels that release the interpreter lock run.
+
+They use as many as torch does (``torch.set_num_threads``): two pools that each take all cores slow each other down many
+times over. The pool belongs to the process; its threads are started when first needed and wait between calls.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def for_each(run: Callable[..., None], jobs: Sequence[tuple]) -> None:
+    """Call ``run(*job)`` for each job, on at most as many threads as torch uses; return when all are done.
+
+    Jobs start in their order, in the calling thread where one suffices. `run` must not itself call `for_each`: all
+    threads of the pool might then wait for one that never comes free.
+
+    Raises:
+        Exception: what the first of the jobs to fail, in their order, raised, once none is running any more.
+    """
+    threads = min(torch.get_num_threads(), len(jobs))
+    if threads <= 1:
+        for job in jobs:
+            run(*job)
+        return
+    futures = [_pool(threads).submit(run, *job) for job in jobs]
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="nnmamba")
