@@ -48,8 +48,8 @@ class Classifier(Encoder):
         """Return logits (batch, K)."""
         _, c2, c3, c4 = self.encode(x)
         if not self.pool_all_stages:
-            return self.mlp(_pool(c4))
-        pooled = [_pool(c) for c in (c2, c3, c4)]
+            return self.mlp(self._pool(c4))
+        pooled = [self._pool(c) for c in (c2, c3, c4)]
         if self.mamba_seq is None:
             return self.mlp(torch.cat(pooled, dim=1))
         width = pooled[0].shape[1]
@@ -57,6 +57,5 @@ class Classifier(Encoder):
         mixed = self.mamba_seq(groups.transpose(1, 2)).transpose(1, 2) + groups
         return self.mlp(mixed.flatten(1))
 
-
-def _pool(x: torch.Tensor) -> torch.Tensor:
-    return x.mean((2, 3, 4))
+    def _pool(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3, 4), dtype=self.mlp[0].weight.dtype)

@@ -16,21 +16,23 @@ def convolve(
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
 ) -> torch.Tensor:
-    """Return the convolution of x (batch, channel, z, y, x) with weight (output, channel, z, y, x); no gradient.
+    """Return x (batch, channel, z, y, x) convolved with weight (output, channel, z, y, x), or planes; no gradient.
 
     On a CPU it always takes oneDNN's kernel. By itself torch takes a slow kernel for a batch of one with few voxels
     times channels, as deep stages and thin networks have them: up to 80 times slower. For products of matrices, which
     are 1x1x1 convolutions of channels-last volumes, oneDNN is also faster than MKL on processors that are not Intel's.
     """
-    stride, padding = (_triple(value) for value in (stride, padding))
+    axes = x.ndim - 2
+    stride, padding = ((value,) * axes if isinstance(value, int) else tuple(value) for value in (stride, padding))
     if (
         x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
     ):
-        return torch.mkldnn_convolution(x, weight, bias, padding, stride, (1, 1, 1), 1)
-    return functional.conv3d(x, weight, bias, stride, padding)
+        return torch.mkldnn_convolution(x, weight, bias, padding, stride, (1,) * axes, 1)
+    plain = functional.conv2d if axes == 2 else functional.conv3d
+    return plain(x, weight, bias, stride, padding)
 
 
 class Conv3d(nn.Conv3d):
@@ -47,7 +49,3 @@ class Conv3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) * 3 if isinstance(value, int) else tuple(value)

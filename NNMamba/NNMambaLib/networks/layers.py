@@ -69,8 +69,9 @@ class SkipGate(nn.Module):
         self.layer2 = nn.Linear(hidden, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = torch.sigmoid(self.layer2(functional.relu(self.layer1(x.mean((2, 3, 4))))))
-        return x * gate[:, :, None, None, None]
+        mean = x.mean((2, 3, 4), dtype=self.layer1.weight.dtype)
+        gate = torch.sigmoid(self.layer2(functional.relu(self.layer1(mean))))
+        return x * gate[:, :, None, None, None].to(x.dtype)
 
 
 class LayerNormMamba(nn.Module):
