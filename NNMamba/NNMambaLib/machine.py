@@ -22,13 +22,17 @@ def machine_report() -> dict[str, Any]:
         ``scan_backends``: {backend: None, or the reason why it cannot be used}.
         ``scan_backend``: the one that is in use where none is asked for.
         ``causal_conv1d``: None, or the reason why that accelerator cannot be used.
+        ``folded_networks``: None where networks run in the form of `folding.fold`, or the reason why not.
+        ``bfloat16_convolutions``: None where they can be asked for, or the reason why not.
     """
     import psutil
     import torch
 
     from NNMambaLib.networks.causal_convolution import causal_conv1d_unavailable_reason
+    from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
     from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     memory = psutil.virtual_memory()
     devices = {
         "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), "
@@ -46,8 +50,10 @@ def machine_report() -> dict[str, Any]:
         "devices": devices,
         "unavailable_devices": _unavailable_devices(torch),
         "scan_backends": available_backends(),
-        "scan_backend": resolve_backend("auto", "cuda" if torch.cuda.is_available() else "cpu"),
+        "scan_backend": resolve_backend("auto", device),
         "causal_conv1d": causal_conv1d_unavailable_reason(),
+        "folded_networks": "they run on the CPU, the plain form on a GPU" if device != "cpu" else None,
+        "bfloat16_convolutions": bfloat16_unavailable_reason(torch.device(device)),
     }
 
 
@@ -57,7 +63,11 @@ def backend_states(report: dict[str, Any]) -> dict[str, str]:
         name: reason or ("in use" if name == report["scan_backend"] else "available")
         for name, reason in report["scan_backends"].items()
     }
-    return states | {"causal-conv1d": report["causal_conv1d"] or "available"}
+    return states | {
+        "causal-conv1d": report["causal_conv1d"] or "available",
+        "folded networks": report["folded_networks"] or "in use",
+        "bfloat16 convolutions": report["bfloat16_convolutions"] or "available (--precision bfloat16), not in use",
+    }
 
 
 def _unavailable_devices(torch) -> dict[str, str]:

@@ -31,6 +31,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the engine is made from."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of convolutions on the CPU: float32 (default), or bfloat16, which is faster and not exact",
+    )
     parser.add_argument("--memory-limit", type=_positive, metavar="GIB", help="stay under this much memory")
 
 
@@ -52,7 +58,7 @@ def make_engine(arguments: argparse.Namespace) -> Engine:
     from NNMambaLib.engine import Engine
 
     limit = None if arguments.memory_limit is None else int(arguments.memory_limit * 2**30)
-    return Engine(arguments.device, arguments.backend, limit)
+    return Engine(arguments.device, arguments.backend, limit, arguments.precision)
 
 
 def run_job(

@@ -18,6 +18,7 @@ from NNMambaLib.inference import memory
 from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor
+from NNMambaLib.networks.allocation import memory_kept
 from NNMambaLib.networks.selective_scan import resolve_backend
 from NNMambaLib.networks.variants import set_scan_backend
 from NNMambaLib.results import Provenance
@@ -30,12 +31,16 @@ _LEAST_COVERED = 0.5
 
 @dataclass(frozen=True)
 class Machine:
-    """What a job runs on: device, scan backend, bytes to stay under (None: what is free), and how networks are had."""
+    """What a job runs on: device, scan backend, precision of convolutions, bytes to stay under (None: what is free).
+
+    `network` is how networks are had.
+    """
 
     device: torch.device
     backend: str
+    precision: str
     memory_limit: int | None
-    network: Callable[[ModelPackage], nn.Module]
+    network: Callable[[ModelPackage, torch.device], nn.Module]
 
 
 class Job:
@@ -106,12 +111,13 @@ class Job:
         for attempt in ways:
             try:
                 self.monitor.stage("Loading the model")
-                network = self._machine.network(self.package).to(attempt.device)
+                network = self._machine.network(self.package, attempt.device)
                 set_scan_backend(network, self._machine.backend)
                 if prepared is None:
                     self.monitor.stage("Preparing the volume")
                     prepared = prepare(self.volume, self.manifest.input)
-                result = run(attempt, prepared, network)
+                with memory_kept():
+                    result = run(attempt, prepared, network)
             except Exception as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -126,6 +132,8 @@ class Job:
         raise AssertionError("attempts() ends with an error")
 
     def provenance(self, options: dict[str, Any]) -> Provenance:
+        if self._machine.precision != "float32":
+            options = options | {"precision": self._machine.precision}
         return Provenance(
             model=self.manifest.name,
             model_version=self.manifest.version,
@@ -133,7 +141,9 @@ class Job:
             engine_version=__version__,
             device=str(self.device),
             scan_backend=resolve_backend(self._machine.backend, self.device),
-            options=options,
+            options=options
+            if self._machine.precision == "float32"
+            else options | {"precision": self._machine.precision},
             started=self.started,
             seconds={stage: round(seconds, 3) for stage, seconds in self.monitor.finish().items()},
             notices=tuple(self.notices),

@@ -49,3 +49,13 @@ class Conv3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
+
+
+def bfloat16_unavailable_reason(device: torch.device) -> str | None:
+    """Return None where folded networks can compute their convolutions in bfloat16, else the reason why not."""
+    if device.type != "cpu":
+        return f"it is for the CPU, not for {device}"
+    # oneDNN emulates it elsewhere, more slowly than float32.
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "this processor does not compute in it"
+    return None

@@ -35,7 +35,7 @@ def fold(network: nn.Module, convolutions: torch.dtype | None = None) -> nn.Modu
     """
     if network.training:
         raise ValueError("Only a network in evaluation mode can be folded: call eval() first.")
-    own = next(network.parameters()).dtype
+    own = next((parameter.dtype for parameter in network.parameters()), torch.get_default_dtype())
     return _Folding(convolutions or own, own).within(copy.deepcopy(network)).requires_grad_(False)
 
 

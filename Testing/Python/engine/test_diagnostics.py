@@ -17,6 +17,8 @@ MACHINE = {
     "scan_backends": {"mamba-ssm": "it needs a GPU", "numba": None},
     "scan_backend": "numba",
     "causal_conv1d": "it is not installed",
+    "folded_networks": None,
+    "bfloat16_convolutions": "this processor does not compute in it",
 }
 
 

@@ -55,7 +55,7 @@ def explained(package, monkeypatch):
     """Explain the second question with a network of given bias and slope."""
 
     def run(volume, bias=-3.0, slope=6.0, **options):
-        monkeypatch.setattr(ModelPackage, "load", lambda self: SeesBrightness(bias, slope))
+        monkeypatch.setattr(ModelPackage, "load", lambda self: SeesBrightness(bias, slope).eval())
         return Engine("cpu", "torch").classify(volume, package, explain="bright", **options)
 
     return run
