@@ -111,9 +111,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
     options = parser.parse_args(arguments)
 
-    engine = Engine(device="cpu")
+    engine = Engine(device="cpu", precision=options.precision)
     for contrast, folder in (("T1w", "deformed-t1"), ("T2w", "deformed-t2")):
         head = average_head(options.heads, options.sources, contrast)
         for number in range(DEFORMED_CASES):

@@ -171,9 +171,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
     options = parser.parse_args(arguments)
 
-    engine, package = Engine(device="cpu"), open_package(options.package)
+    engine, package = Engine(device="cpu", precision=options.precision), open_package(options.package)
     confidences = {
         "people": evaluate_people(engine, package, options.sources, options.output),
         "no human heads": evaluate_others(engine, package, options.sources),

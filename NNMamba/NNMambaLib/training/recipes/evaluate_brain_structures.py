@@ -103,10 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
     parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), default=[])
     options = parser.parse_args(arguments)
 
-    engine = Engine(device="cpu")
+    engine = Engine(device="cpu", precision=options.precision)
     chosen = {name: VARIANTS[name] for name in options.variant}
     for head in HELD_OUT:
         _evaluate_head(head, engine, options, chosen)
