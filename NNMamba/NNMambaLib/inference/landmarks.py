@@ -36,7 +36,7 @@ def detect(
     heatmaps = np.empty((len(definitions), *prepared.grid.shape), np.float32)
     monitor.stage("Detecting landmarks", tiling.count)
     for rows in sliding_window(predict, prepared.array, tiling, len(definitions), monitor.step):
-        heatmaps[rows.place] = rows.values.numpy()
+        torch.from_numpy(heatmaps[rows.place]).copy_(rows.values)
     del rows  # and with it the slab, before the heatmaps are decoded
     monitor.stage("Decoding landmarks", 1)
     return tuple(

@@ -1,4 +1,4 @@
-"""Running a network on one tile, with or without test-time mirroring."""
+"""Running a network on one tile, with or without test-time mirroring; what its outputs are before they are averaged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from itertools import chain, combinations
 import numpy as np
 import torch
 from torch import nn
+
+from NNMambaLib.inference import compiled
+from NNMambaLib.networks.threads import for_each
 
 _AXIS = {"z": 2, "y": 3, "x": 4}
 
@@ -33,6 +36,25 @@ def tile_predictor(
             total = activation(network(x))
             for flip in flips[1:]:
                 total += activation(network(x.flip(flip))).flip(flip)
-            return (total[0] / len(flips)).float().cpu() if len(flips) > 1 else total[0].float().cpu()
+            if len(flips) > 1:
+                total /= len(flips)
+            return total[0].float().cpu()
 
     return predict
+
+
+def softmax(y: torch.Tensor) -> torch.Tensor:
+    """Return the softmax over the outputs of (batch, output, z, y, x); it may be in the place of `y` itself."""
+    last = y.movedim(1, -1)
+    if y.dtype != torch.float32 or y.device.type != "cpu" or not last.is_contiguous():
+        return torch.softmax(y, dim=1)
+    kernels = compiled.kernels()
+    if kernels is None:
+        # torch's own softmax is slow over a short axis that lies last in memory.
+        y -= y.amax(1, keepdim=True)
+        y.exp_()
+        y /= y.sum(1, keepdim=True)
+        return y
+    rows = last.numpy().reshape(-1, y.shape[1])
+    for_each(lambda first, last: kernels.softmax(rows, first, last), compiled.split(len(rows), least=4096))
+    return y

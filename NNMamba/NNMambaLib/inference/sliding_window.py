@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference.blending import Slab
 
 # Standard deviation of the Gaussian weights, as a part of the patch.
 _SIGMA = 1 / 8
@@ -54,27 +54,45 @@ class Tiling:
 
     @property
     def slab_shape(self) -> tuple[int, int, int]:
-        """Voxels that are accumulated at a time, along (stream axis, the other two in order)."""
+        """Voxels along (z, y, x) that are accumulated at a time: the patch's thickness along the stream axis."""
         axis = self.stream_axis
-        others = [size for index, size in enumerate(self.shape) if index != axis]
-        return (min(self.patch[axis], self.shape[axis]), *others)
+        return tuple(min(self.patch[axis], size) if index == axis else size for index, size in enumerate(self.shape))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Finished rows first..last of an axis: `values` (output, z, y, x), valid until the next rows are asked for."""
+    """Finished rows first..last of an axis; their values are valid until the next rows are asked for.
+
+    Attributes:
+        stored: (z, y, x, output), the values, C-contiguous: along the axis, index 1 is row `first`, and index 0 the
+            row before it (which is nothing where `first` is 0); what comes after row `last` is unfinished.
+    """
 
     axis: int
     first: int
     last: int
-    values: torch.Tensor
+    stored: np.ndarray
 
     @property
     def place(self) -> tuple[slice, ...]:
         """Where the rows lie in an array (output, z, y, x)."""
-        place = [slice(None)] * 4
-        place[1 + self.axis] = slice(self.first, self.last)
-        return tuple(place)
+        return (slice(None), *self._along(self.first, self.last))
+
+    @property
+    def within(self) -> tuple[slice, ...]:
+        """Where the rows lie in `stored`, (z, y, x)."""
+        return self._along(1, 1 + self.last - self.first)
+
+    @property
+    def values(self) -> torch.Tensor:
+        """The rows (output, z, y, x), a view; in memory the outputs come last."""
+        return torch.from_numpy(self.stored[self.within]).movedim(-1, 0)
+
+    def _along(self, first: int, last: int) -> tuple[slice, ...]:
+        return tuple(
+            slice(first, last) if axis == self.axis else slice(0, size)
+            for axis, size in enumerate(self.stored.shape[:3])
+        )
 
 
 def sliding_window(
@@ -86,44 +104,64 @@ def sliding_window(
 ) -> Iterator[Rows]:
     """Yield the blended outputs of all tiles, rows by rows.
 
+    A tile that holds one value throughout (padding included), as air often does, is not predicted again where the one
+    before it of that kind held the same value: its outputs are the same.
+
     Args:
-        predict: from a tile (channel, z, y, x) to its outputs (output, z, y, x), float32, on the CPU.
+        predict: from a tile (channel, z, y, x) to its outputs (output, z, y, x), float32, on the CPU: always the same
+            ones for the same tile. The tile is valid during the call only, the outputs belong to the caller.
         array: the volume, (channel, z, y, x).
         after_tile: called after each tile.
+
+    Raises:
+        VolumeError: if outputs are no numbers.
     """
     axis = tiling.stream_axis
-    slab = torch.zeros((outputs, *tiling.slab_shape))
-    weights = [
-        _weights(size, width, starts)
+    slab = Slab(tiling.slab_shape, axis, outputs)
+    predict = _without_repeats(predict)
+    profiles = [
+        _profiles(size, width, starts)
         for size, width, starts in zip(tiling.shape, tiling.patch, tiling.starts, strict=True)
     ]
+    # What is outside the volume is the same part of every tile.
+    tile = np.zeros((len(array), *tiling.patch), np.float32)
     others = [index for index in range(3) if index != axis]
     stops = [max(0, start) for start in tiling.starts[axis][1:]] + [tiling.shape[axis]]
     first = 0
     for number, last in enumerate(stops):
         for rest in product(*(range(len(tiling.starts[index])) for index in others)):
-            tile_numbers = dict(zip(others, rest, strict=True)) | {axis: number}
-            corner = [tiling.starts[index][tile_numbers[index]] for index in range(3)]
-            inside, target = _overlap(tiling, corner)
-            outputs_here = predict(_cut(array, tiling.patch, inside, target))[(slice(None), *inside)]
-            z, y, x = (weights[index][tile_numbers[index]][inside[index]] for index in range(3))
-            weight = z[:, None, None] * y[:, None] * x
-            place = [target[index] for index in (axis, *others)]
-            place[0] = slice(place[0].start - first, place[0].stop - first)
-            slab[(slice(None), *place)].addcmul_(outputs_here.movedim(1 + axis, 1), weight.movedim(axis, 0))
-            after_tile()
-        finished = last - first
-        # The sum is a number only if every value is: one pass, and no array of flags.
-        if not math.isfinite(float(slab[:, :finished].sum())):
-            raise VolumeError(
-                "The network gave values that are no numbers: check the volume's intensities, or install the model "
-                "again."
+            numbers = dict(zip(others, rest, strict=True)) | {axis: number}
+            inside, target = _overlap(tiling, [tiling.starts[index][numbers[index]] for index in range(3)])
+            tile[(slice(None), *inside)] = array[(slice(None), *target)]
+            place = tuple(
+                slice(part.start - first, part.stop - first) if index == axis else part
+                for index, part in enumerate(target)
             )
-        yield Rows(axis, first, last, slab[:, :finished].movedim(1, 1 + axis))
-        for row in range(slab.shape[1] - finished):
-            slab[:, row] = slab[:, row + finished]
-        slab[:, slab.shape[1] - finished :] = 0
+            slab.add(predict(tile), inside, place, [profiles[index][numbers[index]] for index in range(3)])
+            after_tile()
+        slab.check(last - first)
+        yield Rows(axis, first, last, slab.values)
+        slab.move(last - first)
         first = last
+
+
+def _without_repeats(predict: Callable[[np.ndarray], torch.Tensor]) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return `predict` with a memory for the last tile that had one value throughout each of its channels."""
+    known: tuple[list[float], torch.Tensor] | None = None
+
+    def predict_or_repeat(tile: np.ndarray) -> torch.Tensor:
+        nonlocal known
+        levels = tile[:, :1, :1, :1]
+        # One line first: it tells most tiles apart at once.
+        if not ((tile[:, 0, 0] == levels[:, 0, 0]).all() and (tile == levels).all()):
+            return predict(tile)
+        levels = levels.ravel().tolist()
+        if known is None or known[0] != levels:
+            known = None
+            known = levels, predict(tile)
+        return known[1]
+
+    return predict_or_repeat
 
 
 def _starts(size: int, width: int, step: float) -> tuple[int, ...]:
@@ -133,7 +171,7 @@ def _starts(size: int, width: int, step: float) -> tuple[int, ...]:
     return tuple(round(index * (size - width) / (count - 1)) for index in range(count))
 
 
-def _weights(size: int, width: int, starts: tuple[int, ...]) -> list[torch.Tensor]:
+def _profiles(size: int, width: int, starts: tuple[int, ...]) -> list[np.ndarray]:
     """Return a profile (width,) for each tile along one axis; at every voxel of the volume they sum to 1."""
     offsets = (np.arange(width) - (width - 1) / 2) / (width * _SIGMA)
     profile = np.exp(-(offsets**2) / 2)
@@ -141,7 +179,7 @@ def _weights(size: int, width: int, starts: tuple[int, ...]) -> list[torch.Tenso
     shift = -min(0, starts[0])
     for start in starts:
         total[start + shift : start + shift + width] += profile
-    return [torch.from_numpy((profile / total[s + shift : s + shift + width]).astype(np.float32)) for s in starts]
+    return [(profile / total[s + shift : s + shift + width]).astype(np.float32) for s in starts]
 
 
 def _overlap(tiling: Tiling, corner: list[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -152,12 +190,3 @@ def _overlap(tiling: Tiling, corner: list[int]) -> tuple[tuple[slice, ...], tupl
         inside.append(slice(low - start, high - start))
         target.append(slice(low, high))
     return tuple(inside), tuple(target)
-
-
-def _cut(array: np.ndarray, patch: tuple[int, int, int], inside, target) -> np.ndarray:
-    values = array[(slice(None), *target)]
-    if values.shape[1:] == patch:
-        return np.ascontiguousarray(values)
-    tile = np.zeros((array.shape[0], *patch), np.float32)
-    tile[(slice(None), *inside)] = values
-    return tile

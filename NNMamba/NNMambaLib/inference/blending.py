@@ -1,0 +1,100 @@
+"""The sum of overlapping tiles: as much of it as tiles still reach, and the last row of what they do not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference import compiled
+from NNMambaLib.networks.threads import for_each
+
+Place = tuple[slice, slice, slice]
+
+
+class Slab:
+    """Weighted outputs of tiles, accumulated in a window that moves along one axis of the volume.
+
+    Attributes:
+        values: (z, y, x, output), float32; along the axis, index 0 is the row before the window's first.
+
+    Args:
+        shape: of the window, voxels along (z, y, x).
+        axis: along which it moves (0: z, 1: y, 2: x).
+        outputs: of each voxel.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], axis: int, outputs: int):
+        self._axis = axis
+        sizes = list(shape)
+        sizes[axis] += 1
+        self.values = np.zeros((*sizes, outputs), np.float32)
+
+    def add(self, outputs: torch.Tensor, inside: Place, place: Place, profiles: list[np.ndarray]) -> None:
+        """Add a part of a tile.
+
+        Args:
+            outputs: of the tile, (output, z, y, x), float32, on the CPU; fast with the outputs first or last in memory.
+            inside: the part, in the tile.
+            place: the part, in the window.
+            profiles: weights of the tile along each axis, whose products are its voxels' weights.
+        """
+        place = self._stored(place)
+        parts = [profile[part] for profile, part in zip(profiles, inside, strict=True)]
+        weights_zy = parts[0][:, None] * parts[1]
+        kernels = compiled.kernels()
+        if kernels is None:
+            weights = torch.from_numpy(weights_zy[:, :, None] * parts[2])
+            torch.from_numpy(self.values[place]).movedim(-1, 0).addcmul_(outputs[(slice(None), *inside)], weights)
+            return
+        depth, height = self.values.shape[:2]
+        last = outputs.movedim(0, -1)
+        if last.is_contiguous():
+            add, tile = kernels.add_classes_last, last.numpy().reshape(*last.shape[:2], -1)
+        else:
+            add, tile = kernels.add_classes_first, outputs.contiguous().numpy()
+        where = [tuple(part.start for part in slices) for slices in (place, inside)]
+        sizes = tuple(len(part) for part in parts)
+        weights_x = np.repeat(parts[2], len(outputs))
+        slab = self.values.reshape(depth, height, -1)
+        for_each(
+            lambda first, last: add(slab, tile, *where, sizes, weights_zy, weights_x, first, last),
+            compiled.split(sizes[0]),
+        )
+
+    def check(self, rows: int) -> None:
+        """Refuse values that are no numbers among the window's first rows.
+
+        Raises:
+            VolumeError: if there are any.
+        """
+        # The sum is a number only if every value is: one pass, and no array of flags.
+        if not math.isfinite(float(torch.from_numpy(self.values[self._rows(1, 1 + rows)]).sum())):
+            raise VolumeError(
+                "The network gave values that are no numbers: check the volume's intensities, or install the model "
+                "again."
+            )
+
+    def move(self, rows: int) -> None:
+        """Move the window on by `rows`; what comes in is zero."""
+        move_rows(self.values, self._axis, rows)
+        self.values[self._rows(self.values.shape[self._axis] - rows, None)] = 0
+
+    def _rows(self, first: int, last: int | None) -> tuple[slice, ...]:
+        return (*[slice(None)] * self._axis, slice(first, last))
+
+    def _stored(self, place: Place) -> Place:
+        return tuple(
+            slice(part.start + 1, part.stop + 1) if axis == self._axis else part for axis, part in enumerate(place)
+        )
+
+
+def move_rows(array: np.ndarray, axis: int, rows: int) -> None:
+    """Move an array's content towards the first index of an axis by `rows`, in place; the last ones stay as well."""
+    array = np.moveaxis(array, axis, 0)
+    # As many at a time as do not overlap: numpy would otherwise copy the whole first.
+    for first in range(0, len(array) - rows, rows):
+        last = min(first + rows, len(array) - rows)
+        array[first:last] = array[first + rows : last + rows]
