@@ -101,13 +101,6 @@ def resample(
     return Volume(array, grid.matrix, volume.name)
 
 
-def extended(volume: Volume) -> Volume:
-    """Return a volume with one voxel more on every side, equal to the outermost."""
-    matrix = np.array(volume.matrix, float)
-    matrix[:3, 3] = volume.grid.to_physical([(-1, -1, -1)])[0]
-    return Volume(np.pad(volume.array, ((0, 0), (1, 1), (1, 1), (1, 1)), mode="edge"), matrix, volume.name)
-
-
 def _smoothed(image: sitk.Image, source: Grid, target: Grid) -> sitk.Image:
     # The pitch of the target along each source axis; sigma as a function of it as in scikit-image's resize.
     source_directions = source.matrix[:3, :3] / source.spacing
