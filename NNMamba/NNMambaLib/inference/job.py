@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from NNMambaLib import __version__
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference import memory
+from NNMambaLib.inference.back_to_grid import label_type
 from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor
@@ -93,10 +95,10 @@ class Job:
         if self.manifest.task == "classification":
             return partial(memory.classifier_need, sizes, explanation=explanation)
         if self.manifest.task == "landmarks":
-            return partial(memory.dense_need, sizes, half_volumes=0, kept_bytes=4 * network.out_channels)
-        half_volumes = (network.out_channels if probabilities else 0) + (2 if entropy else 0)
-        kept = 2 * network.out_channels if self.resampled else 1 + 2 * half_volumes
-        return partial(memory.dense_need, sizes, half_volumes=half_volumes, kept_bytes=kept)
+            return partial(memory.dense_need, sizes, kept_bytes=4 * network.out_channels)
+        labels = np.dtype(label_type(network.out_channels)).itemsize
+        extras = (2 * network.out_channels if probabilities else 0) + (4 if entropy else 0)
+        return partial(memory.dense_need, sizes, label_bytes=labels, returned_bytes=labels + extras)
 
     def run(self, run: Callable[[memory.Attempt, Prepared, nn.Module], Any], need: memory.NeedOfPatch) -> Any:
         """Announce what the job needs, try the ways that fit, and return what `run` returns."""

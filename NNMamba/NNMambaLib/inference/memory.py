@@ -14,7 +14,7 @@ from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 from NNMambaLib.units import format_bytes
 
-_FLOAT, _HALF = 4, 2
+_FLOAT = 4
 # What allocators and libraries take beside the arrays that are counted.
 _MARGIN = 1.2
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
@@ -26,7 +26,7 @@ class MemoryNeed:
 
     Attributes:
         running: on the host while tiles run.
-        around: on the host before that (resampling, normalising) or after it (back to the input's grid).
+        around: on the host before that (resampling, normalising) or after it (an explanation to the input's grid).
         network: by one tile's forward pass, on the device; where that is the CPU it comes on top of `running`.
     """
 
@@ -86,22 +86,30 @@ def network_bytes(network: NetworkDescription, patch: tuple[int, int, int], clas
     return math.prod(patch) * floats * _FLOAT
 
 
-def dense_need(sizes: JobSizes, patch: tuple[int, int, int], half_volumes: int, kept_bytes: int) -> MemoryNeed:
+def dense_need(
+    sizes: JobSizes,
+    patch: tuple[int, int, int],
+    label_bytes: int = 0,
+    returned_bytes: int = 0,
+    kept_bytes: int = 0,
+) -> MemoryNeed:
     """Return what a sliding window needs, its result included.
 
     Args:
-        half_volumes: volumes on the input's grid, of 2 bytes a voxel, that are returned beside the labels.
-        kept_bytes: bytes a voxel of the model's grid that are kept until the end.
+        label_bytes: of each voxel that is accumulated, beside its outputs.
+        returned_bytes: of each voxel of the input's grid.
+        kept_bytes: of each voxel of the model's grid, until the end.
     """
-    source, grid = math.prod(sizes.source), math.prod(sizes.grid)
-    slab = math.prod(Tiling.plan(sizes.grid, patch).slab_shape) * sizes.network.out_channels * _FLOAT
-    kept = sizes.prepared_bytes + grid * kept_bytes
-    returning = source * (1 + half_volumes * _HALF) if sizes.resampled else source
-    if sizes.resampled:
-        # One label at a time, its best value so far beside it.
-        returning += 4 * _FLOAT * source + 3 * _FLOAT * grid
-    tile = network_bytes(sizes.network, patch)
-    return _with_margin(kept + slab, max(sizes.preparing_bytes, kept + returning), tile)
+    outputs = sizes.network.out_channels * _FLOAT
+    tiling = Tiling.plan(sizes.grid, patch)
+    slab = list(tiling.slab_shape)
+    slab[tiling.stream_axis] += 1
+    accumulated = math.prod(slab) * (outputs + label_bytes)
+    kept = math.prod(sizes.grid) * kept_bytes + math.prod(sizes.source) * returned_bytes
+    # The tile, and the outputs of one that may come again.
+    tiles = math.prod(patch) * (sizes.network.in_channels * _FLOAT + outputs)
+    running = sizes.prepared_bytes + accumulated + kept + tiles
+    return _with_margin(running, sizes.preparing_bytes, network_bytes(sizes.network, patch))
 
 
 def classifier_need(sizes: JobSizes, patch: tuple[int, int, int], explanation: bool = False) -> MemoryNeed:
