@@ -18,9 +18,8 @@ from NNMambaLib.networks.causal_convolution import causal_convolution_silu
 from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.networks.threads import for_each
 
-# Tokens that one call of the convolution kernel takes, and channels that one call of the scan kernel takes.
+# Tokens that one call of the convolution kernel takes.
 _TOKENS = 1024
-_CHANNELS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,46 +81,65 @@ def gated_scans(
     # Autocast would compute the products in half precision.
     with torch.no_grad(), torch.autocast(mixed.device.type, enabled=False):
         mixed_ = mixed.to(compute).contiguous()
-        if name == "numba":
-            y = _by_numba(mixed_, parameters, directions)
+        if name == "numba" and _fits_kernels(parameters):
+            y = _by_kernels(mixed_, parameters, directions)
         else:
             y = _by_scans(mixed_, parameters, directions, name)
         return y.to(mixed.dtype)
 
 
-def _by_numba(mixed, parameters, directions):
+def _fits_kernels(parameters: ScanParameters) -> bool:
+    from NNMambaLib.networks import numba_gated
+
+    taps, states = parameters.conv_weight.shape[1], parameters.A.shape[1]
+    return taps <= numba_gated.TAPS and states <= numba_gated.STATES
+
+
+def _by_kernels(mixed, parameters, directions):
     from NNMambaLib.networks import numba_gated
 
     batch, length, _ = mixed.shape
-    channels, states = parameters.A.shape
-    if states > numba_gated.STATES:
-        raise ValueError(f"Scan backend 'numba' holds {numba_gated.STATES} states, not {states}: choose torch.")
+    channels, taps = parameters.conv_weight.shape
     groups = mixed.shape[2] // (2 * channels)
-    weight, dt_weight = (_array(t.T) for t in (parameters.conv_weight, parameters.dt_weight))
-    conv_bias, dt_bias, D = (_array(t) for t in (parameters.conv_bias, parameters.dt_bias, parameters.D))
-    exponents = _array((parameters.A.T.double() * math.log2(math.e)).float())
+    sequences = [(group, item) for group in range(groups) for item in range(batch)]
+    block = _block(channels, len(sequences))
+    conv_weight = _array(functional.pad(parameters.conv_weight, (numba_gated.TAPS - taps, 0)).T)
+    conv_bias = _array(parameters.conv_bias)
+    exponents = (parameters.A.double() * math.log2(math.e)).float()
+    # Full blocks of channels, for the kernel to load them without asking.
+    dt_weight, dt_bias, exponents, D = (
+        _array(functional.pad(t.transpose(0, -1), (0, -channels % block)))
+        for t in (parameters.dt_weight, parameters.dt_bias, exponents, parameters.D)
+    )
     convolved = mixed.new_empty(groups, batch, directions, length, channels)
     y = mixed.new_empty(batch, length, groups * channels)
     mixed_, convolved_, y_ = mixed.numpy(), convolved.numpy(), y.numpy()
-    sequences = [(group, item) for group in range(groups) for item in range(batch)]
 
     def convolve(group, item, begin):
-        x = mixed_[item, :, 2 * group * channels : (2 * group + 1) * channels]
+        x = mixed_[item, :, 2 * group * channels :]
         end = min(begin + _TOKENS, length)
-        numba_gated.convolve(x, weight, conv_bias, convolved_[group, item], begin, end)
+        numba_gated.convolve(x, conv_weight, conv_bias, convolved_[group, item], begin, end)
 
     def scan(group, item, first):
-        numba_gated.scan_gated(
+        numba_gated.SCANS[block](
             convolved_[group, item], projected[group, item], dt_weight, dt_bias, exponents, D,
-            mixed_[item, :, (2 * group + 1) * channels : (2 * group + 2) * channels],
-            y_[item, :, group * channels : (group + 1) * channels],
-            first, min(first + _CHANNELS, channels),
+            mixed_[item], (2 * group + 1) * channels + first, y_[item], group * channels + first,
+            first, min(first + block, channels),
         )  # fmt: skip
 
     for_each(convolve, [(*sequence, begin) for sequence in sequences for begin in range(0, length, _TOKENS)])
     projected = _product(convolved, parameters.x_proj).numpy()
-    for_each(scan, [(*sequence, first) for sequence in sequences for first in range(0, channels, _CHANNELS)])
+    for_each(scan, [(*sequence, first) for sequence in sequences for first in range(0, channels, block)])
     return y
+
+
+def _block(channels: int, sequences: int) -> int:
+    """Return the most channels a job that leave no thread without work, else the fewest."""
+    from NNMambaLib.networks import numba_gated
+
+    threads = torch.get_num_threads()
+    blocks = list(numba_gated.SCANS)
+    return next((block for block in blocks if sequences * (channels // block) >= threads), blocks[-1])
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

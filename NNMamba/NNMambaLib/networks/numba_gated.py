@@ -5,104 +5,146 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from NNMambaLib.networks.numba_math import OPTIONS, exp2, silu, softplus, stack_floats
+from NNMambaLib.networks.numba_math import OPTIONS, decay, silu, softplus
+from NNMambaLib.networks.numba_memory import add_scaled, copy_floats, stack_floats
 
-# Tokens whose inputs are read together, well before the recurrence needs them: one at a time, it would wait for memory.
-_STAGE = 16
-_BLOCK = 32
-# States of a channel at most: their memory is part of the kernel.
+# What the kernels' memory is made for: taps of the convolution (zeros fill up fewer), and states of a channel at most.
+TAPS = 4
 STATES = 64
 _ZERO = np.float32(0)
+
+
+@njit(inline="always", **OPTIONS)
+def _copy(target, source, width, block):
+    """Copy `width` floats; a whole block's are moved without a call."""
+    if width == block:
+        copy_floats(target, source, block)
+    else:
+        copy_floats(target, source, width)
 
 
 @njit(**OPTIONS)
 def convolve(x, weight, bias, y, begin, end):
     """SiLU of the causal depthwise convolution for tokens begin..end: y[0] over tokens before, y[1] over those after.
 
-    x (L, E), whose rows may be columns of wider ones; weight (taps, E), the last tap for the token itself; bias (E,);
-    y (directions, L, E), directions 1 or 2.
+    x (L, at least E), of which the first E columns are read; weight (4, E), the last tap for the token itself; bias
+    (E,); y (directions, L, E), directions 1 or 2.
     """
-    length, channels = x.shape
-    taps = weight.shape[0]
-    total = carray(stack_floats(64), (64,))
+    length = x.shape[0]
+    channels = bias.shape[0]
+    # 16 tokens of 64 channels at a time, with three tokens before and after.
+    window = carray(stack_floats(1408), (1408,))
+    w = carray(stack_floats(4096), (4, 1024))
+    b = carray(stack_floats(1024), (1024,))
+    out = carray(stack_floats(1024), (1024,))
+    window[:] = _ZERO
+    w[:] = _ZERO
+    b[:] = _ZERO
     for first in range(0, channels, 64):
-        width = min(64, channels - first)
-        for t in range(begin, end):
+        last = min(first + 64, channels)
+        for i in range(16):
+            _copy(b[64 * i :], bias[first:last], last - first, 64)
+            for tap in range(4):
+                _copy(w[tap, 64 * i :], weight[tap, first:last], last - first, 64)
+        for start in range(begin, end, 16):
+            for i in range(22):
+                t = start + i - 3
+                if 0 <= t < length:
+                    _copy(window[64 * i :], x[t, first:last], last - first, 64)
+                else:
+                    window[64 * i : 64 * i + 64] = _ZERO
             for direction in range(y.shape[0]):
-                for c in range(width):
-                    total[c] = bias[first + c]
-                for tap in range(taps):
-                    s = t + (taps - 1 - tap if direction else tap - taps + 1)
-                    if 0 <= s < length:
-                        for c in range(width):
-                            total[c] += weight[tap, first + c] * x[s, first + c]
-                for c in range(width):
-                    y[direction, t, first + c] = silu(total[c])
-
-
-@njit(**OPTIONS)
-def scan_gated(x, projected, dt_weight, dt_bias, exponents, D, z, y, first, last):
-    """Scan channels first..last forward and, where `x` has two directions, backward; y = sum of both * SiLU(z).
-
-    x (directions, L, E); projected (directions, L, R + 2N), the columns dt, B, C; dt_weight (R, E); dt_bias, D (E,);
-    exponents (N, E), A log2(e); z, y (L, E), whose rows may be columns of wider ones. At most 32 channels.
-    """
-    directions, length, _ = x.shape
-    rank = dt_weight.shape[0]
-    states = exponents.shape[0]
-    width = last - first
-    state = carray(stack_floats(2048), (64, 32))
-    rates = carray(stack_floats(2048), (64, 32))
-    step = carray(stack_floats(512), (16, 32))
-    drive = carray(stack_floats(512), (16, 32))
-    out = carray(stack_floats(512), (16, 32))
-    for i in range(_STAGE):
-        for c in range(_BLOCK):
-            step[i, c] = _ZERO
-            drive[i, c] = _ZERO
-            out[i, c] = _ZERO
-    for n in range(states):
-        for c in range(_BLOCK):
-            rates[n, c] = _ZERO
-        for c in range(width):
-            rates[n, c] = exponents[n, first + c]
-    for direction in range(directions):
-        for n in range(states):
-            for c in range(_BLOCK):
-                state[n, c] = _ZERO
-        for begin in range(0, length, _STAGE):
-            count = min(_STAGE, length - begin)
-            for i in range(count):
-                t = length - 1 - begin - i if direction else begin + i
-                for c in range(width):
-                    step[i, c] = dt_bias[first + c]
-                for r in range(rank):
-                    p = projected[direction, t, r]
-                    for c in range(width):
-                        step[i, c] += p * dt_weight[r, first + c]
-                for c in range(_BLOCK):
-                    step[i, c] = softplus(step[i, c])
-                for c in range(width):
-                    v = x[direction, t, first + c]
-                    drive[i, c] = step[i, c] * v
-                    out[i, c] = D[first + c] * v
-            for i in range(count):
-                t = length - 1 - begin - i if direction else begin + i
-                for n in range(states):
-                    b = projected[direction, t, rank + n]
-                    w = projected[direction, t, rank + states + n]
-                    # The full block runs also where it is partly empty: its fixed length lets the loop vectorise.
-                    for c in range(_BLOCK):
-                        s = state[n, c] * exp2(step[i, c] * rates[n, c]) + drive[i, c] * b
-                        state[n, c] = s
-                        out[i, c] += s * w
-            for i in range(count):
-                t = length - 1 - begin - i if direction else begin + i
                 if direction:
-                    for c in range(width):
-                        out[i, c] += y[t, first + c]
+                    for j in range(1024):
+                        before = w[0, j] * window[j + 384] + w[1, j] * window[j + 320] + w[2, j] * window[j + 256]
+                        out[j] = silu(b[j] + before + w[3, j] * window[j + 192])
+                else:
+                    for j in range(1024):
+                        before = w[0, j] * window[j] + w[1, j] * window[j + 64] + w[2, j] * window[j + 128]
+                        out[j] = silu(b[j] + before + w[3, j] * window[j + 192])
+                for i in range(min(16, end - start)):
+                    _copy(y[direction, start + i, first:last], out[64 * i :], last - first, 64)
+
+
+def _scan_kernel(block):
+    """Return the scan for jobs of `block` channels: a constant lets loops vectorise and the stack hold the states."""
+    tile = 8 * block  # eight tokens are read together: one at a time, the recurrence would wait for memory
+    states_size = STATES * block
+    shape = (STATES, block)
+
+    @njit(**OPTIONS)
+    def scan(x, projected, dt_weight, dt_bias, exponents, D, mixed, z_first, y, y_first, first, last):
+        """Scan channels first..last forward and, if x has two directions, backward; y = sum of both * SiLU(z).
+
+        x (directions, L, E); projected (directions, L, R + 2N), the columns dt, B, C; dt_weight (R, E); dt_bias, D
+        (E,); exponents (N, E), A log2(e), negative; mixed and y (L, at least E), with the columns of z and y for
+        channel `first` from z_first and y_first on. E is filled up with zeros to full blocks, but in x, mixed and y.
+        """
+        directions, length = x.shape[:2]
+        rank = dt_weight.shape[0]
+        states = exponents.shape[0]
+        width = last - first
+        state = carray(stack_floats(states_size), shape)
+        rates = carray(stack_floats(states_size), shape)
+        bias = carray(stack_floats(tile), (tile,))
+        skip = carray(stack_floats(tile), (tile,))
+        step = carray(stack_floats(tile), (tile,))
+        drive = carray(stack_floats(tile), (tile,))
+        out = carray(stack_floats(tile), (tile,))
+        gate = carray(stack_floats(tile), (tile,))
+        forward = carray(stack_floats(tile), (tile,))
+        for n in range(states):
+            copy_floats(rates[n], exponents[n, first:], block)
+        for at in range(0, tile, block):
+            copy_floats(bias[at:], dt_bias[first:], block)
+            copy_floats(skip[at:], D[first:], block)
+        drive[:] = _ZERO
+        gate[:] = _ZERO
+        forward[:] = _ZERO
+        for direction in range(directions):
+            state[:] = _ZERO
+            for begin in range(0, length, 8):
+                count = min(8, length - begin)
+                for i in range(count):
+                    t = length - 1 - begin - i if direction else begin + i
+                    _copy(drive[i * block :], x[direction, t, first:last], width, block)
+                    if direction:
+                        _copy(forward[i * block :], y[t, y_first : y_first + width], width, block)
+                    if direction == directions - 1:
+                        _copy(gate[i * block :], mixed[t, z_first : z_first + width], width, block)
+                copy_floats(step, bias, tile)
+                for i in range(count):
+                    t = length - 1 - begin - i if direction else begin + i
+                    for r in range(rank):
+                        add_scaled(step[i * block :], dt_weight[r, first:], projected[direction, t, r], block)
+                for j in range(tile):
+                    x_ = drive[j]
+                    step[j] = softplus(step[j])
+                    drive[j] = step[j] * x_
+                    out[j] = skip[j] * x_
+                for i in range(count):
+                    t = length - 1 - begin - i if direction else begin + i
+                    at = i * block
+                    BC = projected[direction, t, rank:]
+                    for n in range(states):
+                        B = BC[n]
+                        C = BC[states + n]
+                        for c in range(block):
+                            s = state[n, c] * decay(step[at + c] * rates[n, c]) + drive[at + c] * B
+                            state[n, c] = s
+                            out[at + c] += s * C
+                if direction:
+                    for j in range(tile):
+                        out[j] += forward[j]
                 if direction == directions - 1:
-                    for c in range(width):
-                        out[i, c] *= silu(z[t, first + c])
-                for c in range(width):
-                    y[t, first + c] = out[i, c]
+                    for j in range(tile):
+                        out[j] *= silu(gate[j])
+                for i in range(count):
+                    t = length - 1 - begin - i if direction else begin + i
+                    _copy(y[t, y_first : y_first + width], out[i * block :], width, block)
+
+    return scan
+
+
+# By channels a job, widest first: the wider, the faster, and the fewer threads find work.
+SCANS = {block: _scan_kernel(block) for block in (64, 32, 16)}

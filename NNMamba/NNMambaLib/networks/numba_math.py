@@ -1,12 +1,9 @@
-"""Float32 arithmetic for numba kernels whose loops are to vectorise, and arrays on a kernel's stack."""
+"""Float32 arithmetic for numba kernels whose loops are to vectorise."""
 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
 OPTIONS = {"nogil": True, "cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
 LOG2E = np.float32(1.4426950408889634)
@@ -37,10 +34,17 @@ _P0, _P1, _P2, _P3, _P4, _P5, _P6, _P7, _P8, _P9 = _fit(
 @njit(inline="always", **OPTIONS)
 def exp2(x):
     """2^x in float32, x clamped to the range of normal numbers."""
-    x = min(max(x, _TINY), _HUGE)
+    return decay(min(x, _HUGE))
+
+
+@njit(inline="always", **OPTIONS)
+def decay(x):
+    """2^x in float32 for x <= 0, clamped to the range of normal numbers."""
+    x = max(x, _TINY)
     rounded = x + _ROUND
     f = x - (rounded - _ROUND)
-    p = _ONE + f * (_E0 + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5)))))
+    # In pairs, which the processor computes side by side.
+    p = _ONE + f * ((_E0 + f * _E1) + f * f * ((_E2 + f * _E3) + f * f * (_E4 + f * _E5)))
     # Scale by 2^integer in p's exponent bits. The casts are for numba, which widens int32 sums.
     exponent = np.int32(np.float32(rounded).view(np.int32) << np.int32(23))
     return np.int32(np.float32(p).view(np.int32) + exponent).view(np.float32)
@@ -49,7 +53,7 @@ def exp2(x):
 @njit(inline="always", **OPTIONS)
 def softplus(x):
     """log(1 + exp(x)) in float32."""
-    e = exp2(-abs(x) * LOG2E)
+    e = decay(-abs(x) * LOG2E)
     p = _P5 + e * (_P6 + e * (_P7 + e * (_P8 + e * _P9)))
     return max(x, _ZERO) + e * (_P0 + e * (_P1 + e * (_P2 + e * (_P3 + e * (_P4 + e * p)))))
 
@@ -58,22 +62,3 @@ def softplus(x):
 def silu(x):
     """x / (1 + exp(-x)) in float32."""
     return x / (_ONE + exp2(-x * LOG2E))
-
-
-@intrinsic(prefer_literal=True)
-def stack_floats(typing_context, count):
-    """Return a pointer to `count` (a literal) uninitialised float32 on the stack of the calling kernel, for `carray`.
-
-    The compiler knows that such memory overlaps nothing else. Over NumPy arrays it cannot, and guards every short
-    loop with tests of their addresses, which costs more than half of a scan's speed.
-    """
-    if not isinstance(count, types.IntegerLiteral):
-        return None
-    length = count.literal_value
-
-    def generate(context, builder, signature, arguments):
-        memory = cgutils.alloca_once(builder, ir.ArrayType(ir.FloatType(), length))
-        memory.align = 64
-        return builder.bitcast(memory, ir.FloatType().as_pointer())
-
-    return types.CPointer(types.float32)(count), generate
