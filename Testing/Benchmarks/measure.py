@@ -1,20 +1,116 @@
-"""What the benchmarks share: memory of a process, work in a fresh one, and the machine in words.
+"""What the benchmarks share: times taken in turn, memory of a process, work in a fresh one, the machine in words.
 
 Importing this module first puts the checkout's packages on the path, so that benchmarks run without an installation.
 """
 
+import ctypes
+import gc
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 import torch
 
-_CHECKOUT = Path(__file__).parents[2]
-sys.path[:0] = [str(_CHECKOUT / "NNMamba"), str(_CHECKOUT / "Testing" / "Python")]
+CHECKOUT = Path(__file__).parents[2]
+sys.path[:0] = [str(CHECKOUT / "NNMamba"), str(CHECKOUT / "Testing" / "Python")]
+
+MIB, GIB = 2**20, 2**30
+
+# What changes times or memory of everything that is compared; a fresh process does without.
+_DISTURBING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is timed against others.
+
+    Attributes:
+        run: the work; it returns an output to compare, or anything.
+        warm_up: called once before; by default the work itself.
+        context: entered anew for each repeat, in which the work is done once untimed and once timed: for what an
+            engine switches on once and for many tiles, and what the others must not profit from.
+        repeats: at most; None for as many as the rest.
+    """
+
+    run: Callable[[], object]
+    warm_up: Callable[[], object] | None = None
+    context: Callable[[], AbstractContextManager] | None = None
+    repeats: int | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of the repeats of one contestant."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> str:
+        """Fastest to slowest, in words."""
+        return f"{format_seconds(min(self.seconds))} to {format_seconds(max(self.seconds))}"
+
+    def as_dict(self) -> dict:
+        return {"median": self.median, "min": min(self.seconds), "max": max(self.seconds), "count": len(self.seconds)}
+
+
+def take_times(contestants: dict[str, Contestant], repeats: int) -> tuple[dict[str, Times], dict[str, object]]:
+    """Time contestants in turn, round after round; return their times and the outputs of their last repeats."""
+    for contestant in contestants.values():
+        (contestant.warm_up or contestant.run)()
+    seconds = {name: [] for name in contestants}
+    outputs = {}
+    for number in range(repeats):
+        for name, contestant in contestants.items():
+            if contestant.repeats is not None and number >= contestant.repeats:
+                continue
+            outputs.pop(name, None)
+            with (contestant.context or nullcontext)():
+                if contestant.context is not None:
+                    contestant.run()
+                began = time.perf_counter()
+                outputs[name] = contestant.run()
+                seconds[name].append(time.perf_counter() - began)
+    return {name: Times(tuple(values)) for name, values in seconds.items()}, outputs
+
+
+def format_seconds(seconds: float) -> str:
+    """Return seconds with three digits, at least to the millisecond."""
+    decimals = 1 if seconds >= 100 else 2 if seconds >= 1 else 3 if seconds >= 0.1 else 4
+    return f"{seconds:.{decimals}f}"
+
+
+def largest_difference(output: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the largest difference of two tensors over the largest magnitude that is expected."""
+    return ((output.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
+
+
+def extra_memory(run: Callable[[], object]) -> int:
+    """Return the bytes by which resident memory rises at most while something runs; to be called in a fresh process."""
+    gc.collect()
+    if sys.platform == "linux":
+        # Of what was built and warmed up before: give back what was freed, which would be used again, unseen, and
+        # forget its peak.
+        library = ctypes.CDLL(None)
+        if hasattr(library, "malloc_trim"):
+            library.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes()
+    run()
+    return max(0, peak_resident_bytes() - before)
 
 
 def resident_bytes() -> int:
@@ -38,26 +134,37 @@ def peak_resident_bytes() -> int:
 def in_fresh_process(script: str, *arguments: object) -> dict:
     """Run a script that prints one JSON object on its last line, and return that object."""
     command = [sys.executable, script, *map(str, arguments)]
-    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=clean_environment())
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def machine() -> str:
-    """Return processor, cores, memory and versions in one line."""
-    memory = psutil.virtual_memory().total / 2**30
-    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
-    try:
-        import numba
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would change times and memory of all that is compared."""
+    return {name: value for name, value in os.environ.items() if name not in _DISTURBING}
 
-        versions.append(f"numba {numba.__version__}")
-    except ImportError:
-        versions.append("no numba")
+
+def machine(packages: Iterable[str] = ()) -> str:
+    """Return processor, cores, memory and versions, those of further packages too, in one line."""
+    memory = psutil.virtual_memory().total / GIB
+    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
+    versions += [package_version(name) for name in ("numba", *packages)]
     return f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; {platform.system()}, {', '.join(versions)}"
 
 
+def package_version(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"no {name}"
+
+
 def load() -> str:
-    """Return how many processes wanted a core in the last minute: timings mean little where others do."""
-    return f"load {psutil.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
+    """Return how many processes wanted a core in the last minute: timings mean little where others do.
+
+    Variables of the environment that change times or memory are named too.
+    """
+    disturbing = "".join(f", {name}={os.environ[name]}" for name in _DISTURBING if name in os.environ)
+    return f"load {psutil.getloadavg()[0]:.1f} of {os.cpu_count()} cores{disturbing}"
 
 
 def _processor() -> str:

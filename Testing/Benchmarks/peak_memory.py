@@ -14,9 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import in_fresh_process, load, machine, peak_resident_bytes
-
-GIB = 2**30
+from measure import GIB, in_fresh_process, load, machine, peak_resident_bytes, resident_bytes
 
 
 def synthetic_ct(size: tuple[int, int, int]) -> np.ndarray:
@@ -48,17 +46,27 @@ def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def segment(volume: Path, model: Path, step: float, threads: int) -> dict:
-    """Segment and return peak bytes, seconds, labels found and notices; to be called in a fresh process."""
+    """Segment and return what was measured; to be called in a fresh process.
+
+    Returns:
+        ``peak``, ``before``, ``input``: bytes resident at most, resident once the volume was read, and of its voxels.
+        ``seconds``: of each stage, and ``total``.
+        ``labels``: how many were found; ``notices``: the engine's.
+    """
     import torch
 
     from NNMambaLib.engine import Engine
     from NNMambaLib.volume_io import read_volume
 
     torch.set_num_threads(threads)
-    result = Engine(device="cpu").segment(read_volume(volume), model, step=step)
+    given = read_volume(volume)
+    engine, before = Engine(device="cpu"), resident_bytes()
+    result = engine.segment(given, model, step=step)
     return {
         "peak": peak_resident_bytes(),
-        "seconds": result.provenance.seconds["total"],
+        "before": before,
+        "input": given.array.nbytes,
+        "seconds": result.provenance.seconds,
         "labels": int(np.count_nonzero(np.bincount(result.labels.array.ravel()))),
         "notices": list(result.provenance.notices),
     }
@@ -93,7 +101,7 @@ def main() -> int:
         "tiles": f"{options.patch}^3 voxels, {options.step} of that apart",
         "model's spacing": model_spacing,
         "threads": options.threads,
-        "seconds": f"{found['seconds']:.0f} ({load()})",
+        "seconds": f"{found['seconds']['total']:.0f} ({load()})",
         "labels found": found["labels"],
         "notices": "; ".join(found["notices"]) or "none",
         "peak resident memory": f"{found['peak'] / GIB:.2f} GiB",

@@ -1,7 +1,7 @@
-"""SEG-CSS as one would first write it in PyTorch: the baseline the project's network is measured against.
+"""SEG-CSS and CLS as one would first write them in PyTorch: the baselines that the project is measured against.
 
 Ordinary modules in float32, nothing folded or shared: four flips one after another and a selective scan that loops over
-the tokens in Python, as mamba-ssm's own reference does. It loads the same state_dict as the project's network.
+the tokens in Python, as mamba-ssm's own reference does. They load the same state_dict as the project's networks.
 """
 
 import torch
@@ -46,21 +46,22 @@ class Mamba(nn.Module):
 
 
 class MambaLayer(nn.Module):
-    """1x1x1 convolution, mean of Mamba over four flips, 1x1x1 convolution; (batch, C, z, y, x) unchanged in shape."""
+    """1x1x1 convolution, mean of Mamba over flips, 1x1x1 convolution; (batch, C, z, y, x) unchanged in shape."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, state_size=16, flips=((2,), (1,), (1, 2))):
         super().__init__()
+        self.flips = flips
         self.nin, self.norm = nn.Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels)
         self.nin2, self.norm2 = nn.Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels)
-        self.mamba = Mamba(channels)
+        self.mamba = Mamba(channels, state_size)
 
     def forward(self, x):
         a = F.relu(self.norm(self.nin(x)))
         tokens = a.flatten(2).transpose(1, 2)
         mixed = self.mamba(tokens)
-        for dims in ([2], [1], [1, 2]):
+        for dims in self.flips:
             mixed = mixed + self.mamba(tokens.flip(dims)).flip(dims)
-        mixed = (mixed / 4).transpose(1, 2).reshape(a.shape)
+        mixed = (mixed / (1 + len(self.flips))).transpose(1, 2).reshape(a.shape)
         return F.relu(self.norm2(self.nin2(mixed + a)))
 
 
@@ -78,9 +79,11 @@ class BasicBlock(nn.Module):
     def forward(self, x):
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
-        if self.stride == 1:
-            return F.relu(y + self.mamba_layer(x) + x, inplace=True)
-        return F.relu(y + self.downsample(x), inplace=True)
+        if self.stride != 1:
+            return F.relu(y + self.downsample(x), inplace=True)
+        if hasattr(self, "mamba_layer"):
+            y = y + self.mamba_layer(x)
+        return F.relu(y + x, inplace=True)
 
 
 class Gate(nn.Module):
@@ -105,8 +108,8 @@ class DoubleConv(nn.Module):
         return self.conv(x)
 
 
-def stage(i, o):
-    shared = MambaLayer(o)
+def stage(i, o, mamba=True):
+    shared = MambaLayer(o) if mamba else None
     return nn.Sequential(
         BasicBlock(i, o, stride=2), BasicBlock(o, o, mamba_layer=shared), BasicBlock(o, o, mamba_layer=shared)
     )
@@ -137,3 +140,22 @@ class PlainSegCss(nn.Module):
 
 def upsample(x):
     return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+
+
+class PlainClassifier(nn.Module):
+    """CLS: (batch, in_channels, z, y, x) to logits (batch, out_channels); a Mamba layer without flips at the stem."""
+
+    def __init__(self, in_channels, out_channels, width=32):
+        super().__init__()
+        c = width
+        self.in_conv, self.mamba_layer_stem = DoubleConv(in_channels, c, stride=2), MambaLayer(c, 8, flips=())
+        self.layer1, self.layer2 = stage(c, 2 * c, mamba=False), stage(2 * c, 4 * c, mamba=False)
+        self.layer3 = stage(4 * c, 8 * c, mamba=False)
+        self.mlp = nn.Sequential(nn.Linear(14 * c, c), nn.ReLU(), nn.Dropout(0.5), nn.Linear(c, out_channels))
+
+    def forward(self, x):
+        c1 = self.in_conv(x)
+        c2 = self.layer1(self.mamba_layer_stem(c1) + c1)
+        c3 = self.layer2(c2)
+        c4 = self.layer3(c3)
+        return self.mlp(torch.cat([c.mean(dim=(2, 3, 4)) for c in (c2, c3, c4)], dim=1))
