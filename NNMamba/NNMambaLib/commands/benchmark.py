@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> dict:
     spacing = " x ".join(f"{length:g}" for length in arguments.spacing)
     fastest, slowest, tiles = min(speed.tile_seconds), max(speed.tile_seconds), len(speed.tile_seconds)
     print(
-        f"{manifest.name} {manifest.version} on {engine.device}, {torch.get_num_threads()} thread(s), scan in {backend}, "
-        f"{engine.precision}"
+        f"{manifest.name} {manifest.version} on {engine.device}, {torch.get_num_threads()} thread(s), "
+        f"scan in {backend}, {engine.precision}"
     )
     print(
         f"A patch of {patch} voxels: {speed.median:.3f} s (median of {tiles}; {fastest:.3f} to {slowest:.3f} s)\n"
