@@ -1,7 +1,8 @@
 """The form of a network for inference on a CPU: the same function in fewer and faster steps.
 
 The plain network stays the definition, and is what is trained; the folded one is made from it, computed in float64, and
-has the same `forward`. What is folded is told in `folded_convolution` and `folded_mamba`.
+has the same `forward`. What is folded is told in
+`folded_convolution`, `folded_mamba` and `folded_upsampling`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folded_convolution import (
-    FoldedConvolution,
-    FoldedUpsampledConvolution,
-    fold_normalisation,
-)
+from NNMambaLib.networks.folded_convolution import FoldedConvolution, fold_normalisation
 from NNMambaLib.networks.folded_mamba import FoldedConvMamba, FoldedLayerNormMamba
+from NNMambaLib.networks.folded_upsampling import FoldedUpsampledDoubleConv
 from NNMambaLib.networks.layers import BasicBlock, ConvMamba, DoubleConv, LayerNormMamba, UpsampledDoubleConv
 
 
@@ -66,10 +64,11 @@ class _Folding:
         if not isinstance(last, nn.ReLU):
             raise ValueError(f"A network that ends in {last} cannot be folded: finish its training first.")
         if isinstance(block, UpsampledDoubleConv):
-            beginning = FoldedUpsampledConvolution(*fold_normalisation(first, norm1), self.convolutions)
-        else:
-            beginning = self.convolution(first, norm1, rectified=True)
-        return nn.Sequential(beginning, self.convolution(second, norm2, rectified=True))
+            pairs = ((first, norm1), (second, norm2))
+            return FoldedUpsampledDoubleConv(*(fold_normalisation(*pair) for pair in pairs), self.convolutions)
+        return nn.Sequential(
+            self.convolution(first, norm1, rectified=True), self.convolution(second, norm2, rectified=True)
+        )
 
     def conv_mamba(self, layer: ConvMamba) -> nn.Module:
         return FoldedConvMamba(layer, self.rest)

@@ -9,6 +9,7 @@ import torch
 from NNMambaLib.inference.classification import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
+from NNMambaLib.networks import folded_upsampling
 from NNMambaLib.networks.allocation import memory_kept
 from NNMambaLib.networks.folding import fold
 from NNMambaLib.networks.selective_scan import available_backends
@@ -34,6 +35,16 @@ def relative_error(computed, expected):
 def test_folded_network_is_the_plain_one(variant):
     network = perturbed_network(variant, base_width=16).double()
     x = random_volume().double()
+    assert relative_error(fold(network)(x), network(x)) < 1e-12
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("values", [1, 2**15, 2**16, 2**17])
+def test_slabs_of_the_last_convolutions_fit_together(values, monkeypatch):
+    """From slabs of one plane to a single one; the volume is small enough that each is on some border."""
+    monkeypatch.setattr(folded_upsampling, "_SLAB", values)
+    network = perturbed_network("SEG-CSS", base_width=16).double()
+    x = random_volume(size=(48, 16, 32)).double()
     assert relative_error(fold(network)(x), network(x)) < 1e-12
 
 
