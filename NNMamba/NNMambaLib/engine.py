@@ -217,7 +217,7 @@ class Engine:
         """Return about what a job would need of memory, beside the volume; it runs nothing."""
         package = find_package(model)
         job = self._job(package.manifest.task, package, volume, True)
-        return job.need(probabilities, entropy)(job.patch)
+        return job.need(probabilities, entropy)(job.patch, self.device)
 
     def _job(
         self,

@@ -89,7 +89,7 @@ class Job:
         return "{} voxels where the model's patch has {}".format(*sizes)
 
     def need(self, probabilities: bool = False, entropy: bool = False, explanation: bool = False) -> memory.NeedOfPatch:
-        """Return what the job needs of memory, as a function of the patch."""
+        """Return what the job needs of memory, as a function of the patch and the device."""
         network = self.manifest.network
         sizes = memory.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
         if self.manifest.task == "classification":
@@ -102,7 +102,7 @@ class Job:
 
     def run(self, run: Callable[[memory.Attempt, Prepared, nn.Module], Any], need: memory.NeedOfPatch) -> Any:
         """Announce what the job needs, try the ways that fit, and return what `run` returns."""
-        self._on_estimate(need(self.patch))
+        self._on_estimate(need(self.patch, self._machine.device))
         devices = [self._machine.device]
         if self._machine.device.type != "cpu":
             devices.append(torch.device("cpu"))

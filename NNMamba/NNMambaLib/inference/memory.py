@@ -42,7 +42,8 @@ class MemoryNeed:
         return self.total if device.type == "cpu" else max(self.running, self.around)
 
 
-NeedOfPatch = Callable[[tuple[int, int, int]], MemoryNeed]
+# What a patch (z, y, x) needs on a device.
+NeedOfPatch = Callable[[tuple[int, int, int], torch.device], MemoryNeed]
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,28 @@ class JobSizes:
         return self.prepared_bytes + max(resampling + _FLOAT * math.prod(self.grid), 3 * _FLOAT * math.prod(self.grid))
 
 
-def network_bytes(network: NetworkDescription, patch: tuple[int, int, int], classifier: bool = False) -> int:
-    """Return the peak bytes of one forward pass on a patch.
+def network_bytes(
+    network: NetworkDescription, patch: tuple[int, int, int], device: torch.device, classifier: bool = False
+) -> int:
+    """Return the peak bytes of one forward pass on a patch: of a folded network on the CPU, else of a plain one.
 
-    Fitted from above to measured peaks of all variants (widths 8 and 32, 2 to 16 outputs, patches of 96 to 128).
+    Fitted from above to measured peaks of all variants (widths 8 to 32, 2 to 100 outputs, patches of 64 to 160, each
+    scan that runs on a CPU).
     """
     width, outputs = network.base_width, network.out_channels
-    floats = 2 * width + 8 if classifier else 4 * width + 3 * outputs
+    if classifier:
+        floats = 2 * width + 8
+    elif device.type == "cpu":
+        floats = max(3 * width, width + 3 * outputs) + 4
+    else:
+        floats = 4 * width + 3 * outputs
     return math.prod(patch) * floats * _FLOAT
 
 
 def dense_need(
     sizes: JobSizes,
     patch: tuple[int, int, int],
+    device: torch.device,
     label_bytes: int = 0,
     returned_bytes: int = 0,
     kept_bytes: int = 0,
@@ -109,12 +119,14 @@ def dense_need(
     # The tile, and the outputs of one that may come again.
     tiles = math.prod(patch) * (sizes.network.in_channels * _FLOAT + outputs)
     running = sizes.prepared_bytes + accumulated + kept + tiles
-    return _with_margin(running, sizes.preparing_bytes, network_bytes(sizes.network, patch))
+    return _with_margin(running, sizes.preparing_bytes, network_bytes(sizes.network, patch, device))
 
 
-def classifier_need(sizes: JobSizes, patch: tuple[int, int, int], explanation: bool = False) -> MemoryNeed:
+def classifier_need(
+    sizes: JobSizes, patch: tuple[int, int, int], device: torch.device, explanation: bool = False
+) -> MemoryNeed:
     """Return what a classifier needs; an explanation is a volume on the input's grid, of which there are two copies."""
-    tile = network_bytes(sizes.network, patch, classifier=True)
+    tile = network_bytes(sizes.network, patch, device, classifier=True)
     returning = sizes.prepared_bytes + 2 * _FLOAT * math.prod(sizes.source) if explanation else 0
     around = max(sizes.preparing_bytes, returning)
     return _with_margin(sizes.prepared_bytes + math.prod(patch) * _FLOAT, around, tile)
@@ -136,7 +148,7 @@ def attempts(
     Ways that the estimate says do not fit are left out. (Fewer mirrors save no memory: they run one at a time.)
 
     Args:
-        need: from a patch to its `MemoryNeed`.
+        need: from a patch and a device to its `MemoryNeed`.
         memory_limit: bytes to stay under, on the host and on the device alike; None takes what is free.
 
     Raises:
@@ -147,7 +159,7 @@ def attempts(
     for device in devices:
         patch = asked_patch
         while patch is not None:
-            needed = need(patch)
+            needed = need(patch, device)
             least = needed if least is None else min(least, needed, key=lambda n: n.total)
             if _fits(needed, device, memory_limit):
                 yield Attempt(device, patch, needed, _departures(asked_device, asked_patch, device, patch))
