@@ -31,12 +31,18 @@ class FoldedUpsampledDoubleConv(nn.Module):
     Args:
         first, second: weight (output, channel, 3, 3, 3) and bias (output,) of the two convolutions, folded.
         dtype: of the weights, and of the computation.
+        output_dtype: of what is returned.
     """
 
     def __init__(
-        self, first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor], dtype: torch.dtype
+        self,
+        first: tuple[torch.Tensor, torch.Tensor],
+        second: tuple[torch.Tensor, torch.Tensor],
+        dtype: torch.dtype,
+        output_dtype: torch.dtype,
     ):
         super().__init__()
+        self.output_dtype = output_dtype
         weight, bias = first
         phases = torch.tensor(_PHASES, dtype=torch.float64)
         by_phase = torch.einsum("oizyx,pza,qyb,rxc->pqroiabc", weight.double(), phases, phases, phases)
@@ -52,7 +58,8 @@ class FoldedUpsampledDoubleConv(nn.Module):
         channels = len(self.bias)
         padded = functional.pad(x, (1,) * 6, mode="replicate")
         faces = {(axis, high): self._face(x, axis, high) for axis in (2, 3, 4) for high in (False, True)}
-        output = x.new_empty(batch, 2 * depth, 2 * height, 2 * width, len(self.second.bias))
+        shape = (batch, 2 * depth, 2 * height, 2 * width, len(self.second.bias))
+        output = x.new_empty(shape, dtype=self.output_dtype)
         thickness = max(1, _SLAB // (8 * batch * height * width * channels))
         # Two planes of the slab before, then this slab's; at either end one plane of padding.
         planes = x.new_empty(batch, 2 * thickness + 3, 2 * height, 2 * width, channels)

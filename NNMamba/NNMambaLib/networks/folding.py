@@ -26,7 +26,8 @@ def fold(network: nn.Module, convolutions: torch.dtype | None = None) -> nn.Modu
 
     Args:
         network: in evaluation mode.
-        convolutions: type that the 3x3x3 convolutions compute in, such as bfloat16; None takes the network's own.
+        convolutions: type that the 3x3x3 convolutions compute in, such as bfloat16; None takes the network's own, which
+            the outputs always have.
 
     Raises:
         ValueError: if the network is in training mode, or does not end in the rectifier that it was published with.
@@ -65,7 +66,8 @@ class _Folding:
             raise ValueError(f"A network that ends in {last} cannot be folded: finish its training first.")
         if isinstance(block, UpsampledDoubleConv):
             pairs = ((first, norm1), (second, norm2))
-            return FoldedUpsampledDoubleConv(*(fold_normalisation(*pair) for pair in pairs), self.convolutions)
+            folded = (fold_normalisation(*pair) for pair in pairs)
+            return FoldedUpsampledDoubleConv(*folded, self.convolutions, self.rest)
         return nn.Sequential(
             self.convolution(first, norm1, rectified=True), self.convolution(second, norm2, rectified=True)
         )
