@@ -8,8 +8,6 @@ import numpy as np
 import torch
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference import compiled
-from NNMambaLib.networks.threads import for_each
 
 Place = tuple[slice, slice, slice]
 
@@ -36,33 +34,15 @@ class Slab:
         """Add a part of a tile.
 
         Args:
-            outputs: of the tile, (output, z, y, x), float32, on the CPU; fast with the outputs first or last in memory.
+            outputs: of the tile, (output, z, y, x), float32, on the CPU; fastest with the outputs last in memory.
             inside: the part, in the tile.
             place: the part, in the window.
             profiles: weights of the tile along each axis, whose products are its voxels' weights.
         """
-        place = self._stored(place)
-        parts = [profile[part] for profile, part in zip(profiles, inside, strict=True)]
-        weights_zy = parts[0][:, None] * parts[1]
-        kernels = compiled.kernels()
-        if kernels is None:
-            weights = torch.from_numpy(weights_zy[:, :, None] * parts[2])
-            torch.from_numpy(self.values[place]).movedim(-1, 0).addcmul_(outputs[(slice(None), *inside)], weights)
-            return
-        depth, height = self.values.shape[:2]
-        last = outputs.movedim(0, -1)
-        if last.is_contiguous():
-            add, tile = kernels.add_classes_last, last.numpy().reshape(*last.shape[:2], -1)
-        else:
-            add, tile = kernels.add_classes_first, outputs.contiguous().numpy()
-        where = [tuple(part.start for part in slices) for slices in (place, inside)]
-        sizes = tuple(len(part) for part in parts)
-        weights_x = np.repeat(parts[2], len(outputs))
-        slab = self.values.reshape(depth, height, -1)
-        for_each(
-            lambda first, last: add(slab, tile, *where, sizes, weights_zy, weights_x, first, last),
-            compiled.split(sizes[0]),
-        )
+        z, y, x = (profile[part] for profile, part in zip(profiles, inside, strict=True))
+        weights = torch.from_numpy(z[:, None, None] * y[:, None] * x)
+        window = self.values[self._rows(1, None)][place]
+        torch.from_numpy(window).movedim(-1, 0).addcmul_(outputs[(slice(None), *inside)], weights)
 
     def check(self, rows: int) -> None:
         """Refuse values that are no numbers among the window's first rows.
@@ -84,11 +64,6 @@ class Slab:
 
     def _rows(self, first: int, last: int | None) -> tuple[slice, ...]:
         return (*[slice(None)] * self._axis, slice(first, last))
-
-    def _stored(self, place: Place) -> Place:
-        return tuple(
-            slice(part.start + 1, part.stop + 1) if axis == self._axis else part for axis, part in enumerate(place)
-        )
 
 
 def move_rows(array: np.ndarray, axis: int, rows: int) -> None:

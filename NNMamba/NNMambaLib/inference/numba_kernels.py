@@ -43,43 +43,6 @@ def softmax(values, first, last):
 
 
 @njit(**OPTIONS)
-def add_classes_last(slab, tile, place, begin, size, weights_zy, weights_x, first, last):
-    """Add the planes first..last of a tile's part to the slab, weighted.
-
-    Args:
-        slab, tile: (z, y, x * class).
-        place, begin, size: first voxel (z, y, x) of the part in the slab and in the tile, and its voxels.
-        weights_zy: (z, y) of the part.
-        weights_x: (x * class) of the part, each voxel's weight once for each class.
-    """
-    classes = len(weights_x) // size[2]
-    into, out_of = place[2] * classes, begin[2] * classes
-    for z in range(first, last):
-        for y in range(size[1]):
-            weight = weights_zy[z, y]
-            target = slab[place[0] + z, place[1] + y]
-            source = tile[begin[0] + z, begin[1] + y]
-            for i in range(len(weights_x)):
-                target[into + i] += source[out_of + i] * (weight * weights_x[i])
-
-
-@njit(**OPTIONS)
-def add_classes_first(slab, tile, place, begin, size, weights_zy, weights_x, first, last):
-    """As `add_classes_last`, of a tile (class, z, y, x)."""
-    classes = tile.shape[0]
-    into, out_of = place[2] * classes, begin[2]
-    for z in range(first, last):
-        for y in range(size[1]):
-            weight = weights_zy[z, y]
-            target = slab[place[0] + z, place[1] + y]
-            for x in range(size[2]):
-                factor = weight * weights_x[x * classes]
-                for k in range(classes):
-                    value = tile[k, begin[0] + z, begin[1] + y, out_of + x]
-                    target[into + x * classes + k] += value * factor
-
-
-@njit(**OPTIONS)
 def label(values, labels, begin, end, shift, first, last):
     """Write the class of the highest value, the first of equals, of the voxels begin..end of planes first..last.
 
