@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from NNMambaLib.networks.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.scan_parts import channels_per_job
 from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.networks.threads import for_each
 
@@ -89,10 +90,10 @@ def gated_scans(
 
 
 def _fits_kernels(parameters: ScanParameters) -> bool:
-    from NNMambaLib.networks import numba_gated
+    from NNMambaLib.networks import numba_gated, numba_memory
 
     taps, states = parameters.conv_weight.shape[1], parameters.A.shape[1]
-    return taps <= numba_gated.TAPS and states <= numba_gated.STATES
+    return taps <= numba_gated.TAPS and states <= numba_memory.STATES
 
 
 def _by_kernels(mixed, parameters, directions):
@@ -102,7 +103,7 @@ def _by_kernels(mixed, parameters, directions):
     channels, taps = parameters.conv_weight.shape
     groups = mixed.shape[2] // (2 * channels)
     sequences = [(group, item) for group in range(groups) for item in range(batch)]
-    block = _block(channels, len(sequences))
+    block = channels_per_job(channels, len(sequences))
     conv_weight = _array(functional.pad(parameters.conv_weight, (numba_gated.TAPS - taps, 0)).T)
     conv_bias = _array(parameters.conv_bias)
     exponents = (parameters.A.double() * math.log2(math.e)).float()
@@ -131,15 +132,6 @@ def _by_kernels(mixed, parameters, directions):
     projected = _product(convolved, parameters.x_proj).numpy()
     for_each(scan, [(*sequence, first) for sequence in sequences for first in range(0, channels, block)])
     return y
-
-
-def _block(channels: int, sequences: int) -> int:
-    """Return the most channels a job that leave no thread without work, else the fewest."""
-    from NNMambaLib.networks import numba_gated
-
-    threads = torch.get_num_threads()
-    blocks = list(numba_gated.SCANS)
-    return next((block for block in blocks if sequences * (channels // block) >= threads), blocks[-1])
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -6,21 +6,12 @@ import numpy as np
 from numba import carray, njit
 
 from NNMambaLib.networks.numba_math import OPTIONS, decay, silu, softplus
-from NNMambaLib.networks.numba_memory import add_scaled, copy_floats, stack_floats
+from NNMambaLib.networks.numba_memory import STATES, add_scaled, copy_floats, copy_row, stack_floats
+from NNMambaLib.networks.scan_parts import BLOCKS
 
-# What the kernels' memory is made for: taps of the convolution (zeros fill up fewer), and states of a channel at most.
+# What `convolve` is made for; zeros fill up fewer.
 TAPS = 4
-STATES = 64
 _ZERO = np.float32(0)
-
-
-@njit(inline="always", **OPTIONS)
-def _copy(target, source, width, block):
-    """Copy `width` floats; a whole block's are moved without a call."""
-    if width == block:
-        copy_floats(target, source, block)
-    else:
-        copy_floats(target, source, width)
 
 
 @njit(**OPTIONS)
@@ -43,14 +34,14 @@ def convolve(x, weight, bias, y, begin, end):
     for first in range(0, channels, 64):
         last = min(first + 64, channels)
         for i in range(16):
-            _copy(b[64 * i :], bias[first:last], last - first, 64)
+            copy_row(b[64 * i :], bias[first:last], last - first, 64)
             for tap in range(4):
-                _copy(w[tap, 64 * i :], weight[tap, first:last], last - first, 64)
+                copy_row(w[tap, 64 * i :], weight[tap, first:last], last - first, 64)
         for start in range(begin, end, 16):
             for i in range(22):
                 t = start + i - 3
                 if 0 <= t < length:
-                    _copy(window[64 * i :], x[t, first:last], last - first, 64)
+                    copy_row(window[64 * i :], x[t, first:last], last - first, 64)
                 else:
                     window[64 * i : 64 * i + 64] = _ZERO
             for direction in range(y.shape[0]):
@@ -63,7 +54,7 @@ def convolve(x, weight, bias, y, begin, end):
                         before = w[0, j] * window[j] + w[1, j] * window[j + 64] + w[2, j] * window[j + 128]
                         out[j] = silu(b[j] + before + w[3, j] * window[j + 192])
                 for i in range(min(16, end - start)):
-                    _copy(y[direction, start + i, first:last], out[64 * i :], last - first, 64)
+                    copy_row(y[direction, start + i, first:last], out[64 * i :], last - first, 64)
 
 
 def _scan_kernel(block):
@@ -107,11 +98,11 @@ def _scan_kernel(block):
                 count = min(8, length - begin)
                 for i in range(count):
                     t = length - 1 - begin - i if direction else begin + i
-                    _copy(drive[i * block :], x[direction, t, first:last], width, block)
+                    copy_row(drive[i * block :], x[direction, t, first:last], width, block)
                     if direction:
-                        _copy(forward[i * block :], y[t, y_first : y_first + width], width, block)
+                        copy_row(forward[i * block :], y[t, y_first : y_first + width], width, block)
                     if direction == directions - 1:
-                        _copy(gate[i * block :], mixed[t, z_first : z_first + width], width, block)
+                        copy_row(gate[i * block :], mixed[t, z_first : z_first + width], width, block)
                 copy_floats(step, bias, tile)
                 for i in range(count):
                     t = length - 1 - begin - i if direction else begin + i
@@ -141,10 +132,10 @@ def _scan_kernel(block):
                         out[j] *= silu(gate[j])
                 for i in range(count):
                     t = length - 1 - begin - i if direction else begin + i
-                    _copy(y[t, y_first : y_first + width], out[i * block :], width, block)
+                    copy_row(y[t, y_first : y_first + width], out[i * block :], width, block)
 
     return scan
 
 
-# By channels a job, widest first: the wider, the faster, and the fewer threads find work.
-SCANS = {block: _scan_kernel(block) for block in (64, 32, 16)}
+# By channels a job.
+SCANS = {block: _scan_kernel(block) for block in BLOCKS}

@@ -7,9 +7,14 @@ loop with tests of their addresses; it also unrolls short loops of constant leng
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from NNMambaLib.networks.numba_math import OPTIONS
+
+# States of a channel that kernels keep on the stack, at most.
+STATES = 64
 
 _LANES = 16
 _INDEX = ir.IntType(64)
@@ -42,6 +47,15 @@ def copy_floats(typing_context, target, source, count):
         return context.get_dummy_value()
 
     return types.void(target, source, count), generate
+
+
+@njit(inline="always", **OPTIONS)
+def copy_row(target, source, width, block):
+    """Copy `width` float32; those of a whole block (a literal) are moved without a call."""
+    if width == block:
+        copy_floats(target, source, block)
+    else:
+        copy_floats(target, source, width)
 
 
 @intrinsic(prefer_literal=True)

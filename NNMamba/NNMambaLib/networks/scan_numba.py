@@ -1,19 +1,22 @@
 """Selective scan on the CPU with numba: one fused pass, vectorised over channels, the state in the nearest cache.
 
 Work is cut into blocks of channels; each block walks the whole sequence with its state (N x block) on hand, so
-nothing of size L x E x N exists. The kernels release the interpreter lock and run on a thread pool of torch's thread
-count: numba's own threading layer, which competes with torch's, is never started.
+nothing of size L x E x N exists. The kernels release the interpreter lock and run on the threads of `threads`: numba's
+own threading layer, which competes with torch's, is never started.
 """
 
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+import math
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from NNMambaLib.networks.scan_parts import BLOCK, finish_delta, finish_output
+from NNMambaLib.networks.scan_parts import channels_per_job, finish_delta, finish_output
+from NNMambaLib.networks.threads import for_each
 
 
 @functools.lru_cache(maxsize=1)
@@ -45,24 +48,39 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
 
 
 def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
-    from NNMambaLib.networks import numba_kernels
+    from NNMambaLib.networks import numba_kernels, numba_memory
 
-    channels = u.shape[2]
+    if A.shape[1] > numba_memory.STATES:
+        return _forward_in_parts(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
+    batch, _, channels = u.shape
+    block = channels_per_job(channels, batch)
     y = np.empty(u.shape, dtype=np.float32)
     u_, delta_, B_, C_ = (_array(t) for t in (u, delta, B, C))
-    exponents = _exponents(A)
-    skip = np.zeros(channels, np.float32) if D is None else _array(D)
-    bias = np.zeros(channels, np.float32) if delta_bias is None else _array(delta_bias)
+    # Full blocks of channels, for the kernel to load them without asking.
+    exponents, skip, bias = (
+        _array(functional.pad(t, (0, -channels % block)))
+        for t in (_exponents(A), *(A.new_zeros(channels) if t is None else t for t in (D, delta_bias)))
+    )
     gate = u_ if z is None else _array(z)
 
-    def run(job, item, first, last):
-        numba_kernels.scan_block(
+    def run(item, first):
+        numba_kernels.SCANS[block](
             u_[item], delta_[item], exponents, B_[item], C_[item], skip, gate[item], bias, y[item],
-            first, last, z is not None, delta_softplus, reverse,
+            first, min(first + block, channels), z is not None, delta_softplus, reverse,
         )  # fmt: skip
 
-    _for_each_block(run, *_blocks(u))
+    for_each(run, [(item, first) for item in range(batch) for first in range(0, channels, block)])
     return torch.from_numpy(y)
+
+
+def _forward_in_parts(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
+    """As the sum of scans over as many states as a kernel holds."""
+    from NNMambaLib.networks import numba_memory
+
+    delta = finish_delta(delta, delta_bias, delta_softplus)
+    parts = zip(*(t.split(numba_memory.STATES, dim=-1) for t in (A, B, C)), strict=True)
+    y = sum(_forward(u, delta, A_, B_, C_, None, None, None, False, reverse) for A_, B_, C_ in parts)
+    return finish_output(y, u, D, z)
 
 
 class _DifferentiableScan(torch.autograd.Function):
@@ -77,24 +95,24 @@ class _DifferentiableScan(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        from NNMambaLib.networks import numba_kernels
+        from NNMambaLib.networks import numba_gradient
 
         u, delta, A, B, C = ctx.saved_tensors
         u_, delta_, B_, C_, dy_ = (_array(t) for t in (u, delta, B, C, dy))
-        exponents = _exponents(A)
-        jobs, threads = _blocks(u)
+        exponents = _array(_exponents(A))
+        jobs = _gradient_jobs(u, numba_gradient.BLOCK)
         du, d_delta = np.empty(u.shape, np.float32), np.empty(u.shape, np.float32)
         # Blocks of one batch element share dB and dC: each fills its own, and they are added in a fixed order.
         dA = np.zeros((len(jobs), *exponents.shape), np.float32)
         dB, dC = (np.zeros((len(jobs), *B.shape[1:]), np.float32) for _ in range(2))
 
         def run(job, item, first, last):
-            numba_kernels.scan_gradient_block(
+            numba_gradient.scan_gradient_block(
                 u_[item], delta_[item], exponents, B_[item], C_[item], dy_[item], du[item], d_delta[item],
                 dA[job], dB[job], dC[job], first, last, ctx.reverse,
             )  # fmt: skip
 
-        _for_each_block(run, jobs, threads)
+        for_each(run, jobs)
         by_item = (len(u), -1)
         dB, dC = (torch.from_numpy(g).unflatten(0, by_item).sum(1) for g in (dB, dC))
         return torch.from_numpy(du), torch.from_numpy(d_delta), torch.from_numpy(dA.sum(0).T), dB, dC, None
@@ -104,30 +122,15 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _exponents(A: torch.Tensor) -> np.ndarray:
+def _exponents(A: torch.Tensor) -> torch.Tensor:
     """Return A log2(e), (N, E): exp(x) = 2^(x log2 e), laid out for reading one state's channels in a row."""
-    return np.ascontiguousarray(_array(A).T * np.float32(np.log2(np.e)))
+    return (A.detach().T.double() * math.log2(math.e)).float()
 
 
-def _blocks(u: torch.Tensor) -> tuple[list[tuple[int, int, int]], int]:
-    """Return the jobs (batch element, first channel, end channel) and the number of threads to share them."""
+def _gradient_jobs(u: torch.Tensor, most: int) -> list[tuple[int, int, int, int]]:
+    """Return the jobs (number, batch element, first channel, end channel), of at most so many channels."""
     batch, _, channels = u.shape
-    threads = torch.get_num_threads()
-    # Fewer channels a block than `BLOCK` where that many would leave threads without work.
-    size = max(16, min(BLOCK, -(-channels // -(-threads // batch))))
-    jobs = [(item, first, min(first + size, channels)) for item in range(batch) for first in range(0, channels, size)]
-    return jobs, min(threads, len(jobs))
-
-
-def _for_each_block(run, jobs, threads: int) -> None:
-    numbered = [(number, *job) for number, job in enumerate(jobs)]
-    if threads == 1:
-        for job in numbered:
-            run(*job)
-    else:
-        list(_pool(threads).map(lambda job: run(*job), numbered))
-
-
-@functools.lru_cache(maxsize=4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="nnmamba-scan")
+    # Fewer channels a job where that many would leave threads without work.
+    size = max(16, min(most, -(-channels // -(-torch.get_num_threads() // batch))))
+    places = itertools.product(range(batch), range(0, channels, size))
+    return [(number, item, first, min(first + size, channels)) for number, (item, first) in enumerate(places)]

@@ -1,12 +1,18 @@
-"""What surrounds the recurrence of a selective scan, for backends that do not fuse it."""
+"""What surrounds the recurrence of a selective scan, for backends that do not fuse it, and how its work is cut."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-# Channels that a block of the numba kernels holds at most.
-BLOCK = 64
+# Channels a job that there are kernels for, widest first: the wider, the faster, and the fewer threads find work.
+BLOCKS = (64, 32, 16)
+
+
+def channels_per_job(channels: int, sequences: int) -> int:
+    """Return the most channels a job, of `BLOCKS`, that leave no thread without work, else the fewest."""
+    threads = torch.get_num_threads()
+    return next((block for block in BLOCKS if sequences * (channels // block) >= threads), BLOCKS[-1])
 
 
 def finish_delta(delta: torch.Tensor, delta_bias: torch.Tensor | None, delta_softplus: bool) -> torch.Tensor:
