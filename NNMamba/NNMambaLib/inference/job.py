@@ -143,9 +143,7 @@ class Job:
             engine_version=__version__,
             device=str(self.device),
             scan_backend=resolve_backend(self._machine.backend, self.device),
-            options=options
-            if self._machine.precision == "float32"
-            else options | {"precision": self._machine.precision},
+            options=options,
             started=self.started,
             seconds={stage: round(seconds, 3) for stage, seconds in self.monitor.finish().items()},
             notices=tuple(self.notices),
