@@ -44,13 +44,16 @@ class Speed:
     Attributes:
         tile_seconds: of each tile that was measured, in order.
         tiles: in the volume, as the engine cuts it.
-        stages: of a first run in a new process, in order, without mirroring.
+        starting_seconds: what a process's first tile took beyond the others: threads start, and kernels are loaded, or
+            compiled where this machine has not run them yet.
+        stages: of a run that loads the model, in order, without mirroring and without starting up.
         flips: passes of the network for each tile with mirroring; 1 where the model does not allow it.
         notices: how the engine departed from what was asked for.
     """
 
     tile_seconds: tuple[float, ...]
     tiles: int
+    starting_seconds: float
     stages: tuple[Stage, ...]
     flips: int
     notices: tuple[str, ...]
@@ -115,9 +118,9 @@ def measure_speed(
         notices.append(f"{whole.tile_count} tiles in place of {planned}: the memory is too small for the model's patch")
     flips = 2 ** len(specification.mirror_axes) if package.manifest.task == "segmentation" else 1
     growth = math.prod(grid.shape) / math.prod(probe.shape)
-    return Speed(
-        tuple(tiles), whole.tile_count, tuple(_stages(first, whole, tiles, growth)), flips, tuple(notices)
-    )  # fmt: skip
+    starting = max(0.0, first.tiles[0] - statistics.median(tiles))
+    stages = tuple(_stages(first, whole, tiles, growth))
+    return Speed(tuple(tiles), whole.tile_count, starting, stages, flips, tuple(notices))
 
 
 class _Timeline:
@@ -172,10 +175,7 @@ def _stages(first: _Timeline, whole: _Timeline, tiles: list[float], growth: floa
     names = list(first.stages)
     place = names.index(first.tile_stage)
     loading, *preparing = names[:place]
-    stages = [
-        Stage(loading, first.stages[loading], False),
-        Stage("Starting up", max(0.0, first.tiles[0] - statistics.median(tiles)), False),
-    ]
+    stages = [Stage(loading, first.stages[loading], False)]
     stages += [Stage(name, whole.stages[name], False) for name in preparing]
     if whole.complete:
         return stages + [Stage(name, whole.stages[name], False) for name in names[place:]]

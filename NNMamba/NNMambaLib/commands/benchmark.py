@@ -59,6 +59,10 @@ def run(arguments: argparse.Namespace) -> dict:
     if speed.mirrored_total is not None:
         rows.append([f"In all with --mirror ({speed.flips} flips)", f"{speed.mirrored_total:.1f}", _how(True)])
     print_table(["stage", "seconds", ""], rows)
+    print(
+        f"\nThe first patch of this process took {speed.starting_seconds:.1f} s more: kernels are compiled once on a "
+        "machine, and loaded once in a process."
+    )
     if speed.mirrored_total is None and manifest.task == "segmentation":
         print("The model does not allow mirroring.")
     return {
@@ -74,6 +78,7 @@ def run(arguments: argparse.Namespace) -> dict:
         "spacing": list(arguments.spacing),
         "step": arguments.step,
         "patches": speed.tiles,
+        "starting_seconds": speed.starting_seconds,
         "stages": [
             {"name": stage.name, "seconds": stage.seconds, "estimated": stage.estimated} for stage in speed.stages
         ],
