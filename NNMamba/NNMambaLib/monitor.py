@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from NNMambaLib.errors import Cancelled
@@ -58,6 +59,16 @@ class Monitor:
         """
         self._done += 1
         self._report()
+
+    @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """Count the time of the context for another stage than the one that goes on."""
+        began = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        stage, stage_began = self._stage
+        self._stage = stage, stage_began + seconds
 
     def finish(self) -> dict[str, float]:
         """End the stage; return the seconds of each stage and in all (``total``)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import nn
 
@@ -34,14 +32,9 @@ def segment(
     collector = Resampled if prepared.resampled else Reoriented
     collected = collector(prepared.grid, target, Wanted(outputs, probabilities, entropy))
     monitor.stage(_RUNNING, tiling.count)
-    returning = 0.0
     for rows in sliding_window(predict, prepared.array, tiling, outputs, monitor.step):
-        began = time.perf_counter()
-        collected.add(rows)
-        returning += time.perf_counter() - began
+        with monitor.aside(_RETURNING):
+            collected.add(rows)
     del rows  # it holds the slab
     monitor.stage(_RETURNING, 1)
-    # Done between tiles, but not what they take.
-    monitor.seconds[_RUNNING] -= returning
-    monitor.seconds[_RETURNING] = monitor.seconds.get(_RETURNING, 0.0) + returning
     return collected.finish()
