@@ -2,7 +2,7 @@
 
 Tokens are cut into chunks of T tokens. Pass one runs every chunk from a zero state, all chunks at once, to its end
 state; a short carry over the chunks gives each its true start state; pass two runs again from there and emits y.
-The state held is (batch, chunks, E, N): nothing of size L x E x N is stored, forward or backward.
+The state held is (batch, chunks, N, E): nothing of size L x E x N is stored, forward or backward.
 """
 
 from __future__ import annotations
@@ -53,27 +53,39 @@ def _scan_in_chunks(u, delta, A, B, C):
     if u.device.type != "cpu":
         chunks = max(chunks, math.isqrt(length))
     size = math.ceil(length / min(chunks, math.ceil(length / 8)))
-    du, delta, B, C = (_fold(t, size) for t in (delta * u, delta, B, C))
-    y = torch.empty_like(du)
-    state = du.new_zeros(*du.shape[:2], *A.shape)
+    du, delta, B, C = (_fold(t, size).flatten(0, 1) for t in (delta * u, delta, B, C))
+    # The state is (batch * chunks, N, E): with E last, products with B and C run along rows, several times as fast.
+    rates = _exponents(A).T.contiguous()
+    state = du.new_zeros(len(du), *rates.shape)
     decay = torch.empty_like(state)
+    y = torch.empty_like(du)
 
     def advance(t):
-        torch.mul(delta[:, :, t, :, None], A, out=decay).exp_()
-        state.mul_(decay).addcmul_(du[:, :, t, :, None], B[:, :, t, None, :])
+        torch.mul(delta[:, t, None], rates, out=decay).exp2_()
+        state.mul_(decay).addcmul_(B[:, t, :, None], du[:, t, None])
 
     for t in range(size):
         advance(t)
+    torch.mul(delta.sum(1)[:, None], rates, out=decay).exp2_()
+    _carry(state.unflatten(0, (batch, -1)), decay.unflatten(0, (batch, -1)))
+    for t in range(size):
+        advance(t)
+        y[:, t] = torch.bmm(C[:, t, None], state)[:, 0]
+    return y.unflatten(0, (batch, -1)).flatten(1, 2)[:, :length]
+
+
+def _carry(state, decay) -> None:
+    """Turn each chunk's end state from zero into the state in which it truly starts; both (batch, chunks, N, E)."""
     start = torch.zeros_like(state[:, 0])
-    torch.mul(delta.sum(2)[..., None], A, out=decay).exp_()
     for k in range(state.shape[1]):
         end = torch.addcmul(state[:, k], decay[:, k], start)
         state[:, k] = start
         start = end
-    for t in range(size):
-        advance(t)
-        y[:, :, t] = torch.matmul(state, C[:, :, t, :, None]).squeeze(-1)
-    return y.flatten(1, 2)[:, :length]
+
+
+def _exponents(A: torch.Tensor) -> torch.Tensor:
+    """Return A log2(e): exp(x) = 2^(x log2 e), and torch's 2^x is up to four times as fast on a CPU as its exp."""
+    return A * math.log2(math.e)
 
 
 def _fold(tensor: torch.Tensor, size: int) -> torch.Tensor:
@@ -146,12 +158,13 @@ class _DifferentiableScan(torch.autograd.Function):
 def _group_states(u, delta, A, B, start):
     """Return exp(delta A) and the states s of one group, both (batch, chunks, T, E, N)."""
     delta_ = _fold(delta, _GRADIENT_CHUNK)
-    decay = torch.exp(delta_[..., None] * A)
+    exponents = _exponents(A)
+    decay = torch.exp2(delta_[..., None] * exponents)
     s = _fold(delta * u, _GRADIENT_CHUNK)[..., None] * _fold(B, _GRADIENT_CHUNK)[:, :, :, None, :]
     end = s[:, :, 0].clone()
     for t in range(1, _GRADIENT_CHUNK):
         end.mul_(decay[:, :, t]).add_(s[:, :, t])
-    total = torch.exp(delta_.sum(2)[..., None] * A)
+    total = torch.exp2(delta_.sum(2)[..., None] * exponents)
     for k in range(s.shape[1]):
         s[:, k, 0].addcmul_(decay[:, k, 0], start)
         start = torch.addcmul(end[:, k], total[:, k], start)
@@ -170,7 +183,7 @@ def _group_adjoints(decay, delta, A, C, dy, after):
     local = r[:, :, size - 1] * decay[:, :, size - 1]
     for t in reversed(range(size - 1)):
         local.add_(r[:, :, t]).mul_(decay[:, :, t])
-    total = torch.exp(delta.sum(2)[..., None] * A)
+    total = torch.exp2(delta.sum(2)[..., None] * _exponents(A))
     for k in reversed(range(decay.shape[1])):
         r[:, k, size - 1] += after
         after = torch.addcmul(local[:, k], total[:, k], after)
