@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from NNMambaLib.networks.causal_convolution import causal_convolution_silu
-from NNMambaLib.networks.scan_parts import channels_per_job
+from NNMambaLib.networks.scan_parts import BLOCKS, channels_per_job
 from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.networks.threads import for_each
 
@@ -89,6 +89,27 @@ def gated_scans(
         return y.to(mixed.dtype)
 
 
+def warm_up() -> None:
+    """Compile every numba kernel, or load those compiled before, so that no call in use has to wait for it.
+
+    That takes about 15 s the first time after an installation and half a second later, on one core; meant for a thread
+    on which nobody waits. Where numba cannot be used there is nothing to do.
+    """
+    if resolve_backend("auto", "cpu") != "numba":
+        return
+    for block in BLOCKS:
+        channels = block * torch.get_num_threads()  # for which `channels_per_job` takes just this block
+        u, z, delta = (torch.ones(1, 8, channels) for _ in range(3))
+        A, D, states = -torch.ones(channels, 2), torch.ones(channels), torch.ones(1, 8, 2)
+        with torch.no_grad():
+            selective_scan(u, delta, A, states, states, D, z, D, True, backend="numba")
+            taps, x_proj, dt_weight = torch.ones(channels, 4), torch.ones(5, channels), torch.ones(channels, 1)
+            parameters = ScanParameters(taps, D, x_proj, dt_weight, D, A, D)
+            gated_scans(torch.cat([u, z], dim=2), parameters, backend="numba")
+    with torch.enable_grad():
+        selective_scan(u.requires_grad_(), delta, A, states, states, backend="numba").sum().backward()
+
+
 def _fits_kernels(parameters: ScanParameters) -> bool:
     from NNMambaLib.networks import numba_gated, numba_memory
 
@@ -117,9 +138,8 @@ def _by_kernels(mixed, parameters, directions):
     mixed_, convolved_, y_ = mixed.numpy(), convolved.numpy(), y.numpy()
 
     def convolve(group, item, begin):
-        x = mixed_[item, :, 2 * group * channels :]
-        end = min(begin + _TOKENS, length)
-        numba_gated.convolve(x, conv_weight, conv_bias, convolved_[group, item], begin, end)
+        x_first, end = 2 * group * channels, min(begin + _TOKENS, length)
+        numba_gated.convolve(mixed_[item], x_first, conv_weight, conv_bias, convolved_[group, item], begin, end)
 
     def scan(group, item, first):
         numba_gated.SCANS[block](
@@ -138,17 +158,19 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return `functional.linear` of contiguous x (..., E) and weight (outputs, E), float32 on the CPU."""
-    if not torch.backends.mkldnn.is_available():
-        return functional.linear(x, weight)
+def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Return `functional.linear` of x (..., inputs), weight (outputs, inputs) and bias (outputs,)."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+        return functional.linear(x, weight, bias)
     # As a 1x1x1 convolution it is oneDNN that computes: on processors by AMD two to four times as fast as MKL.
-    volume = x.view(1, -1, 1, 1, x.shape[-1]).permute(0, 4, 1, 2, 3)
-    product = torch.mkldnn_convolution(volume, weight[:, :, None, None, None], None, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
+    volume = x.reshape(1, -1, 1, 1, x.shape[-1]).permute(0, 4, 1, 2, 3)
+    kernel = weight[:, :, None, None, None]
+    product = torch.mkldnn_convolution(volume, kernel, bias, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
     return product.permute(0, 2, 3, 4, 1).reshape(*x.shape[:-1], len(weight))
 
 
 def _by_scans(mixed, parameters, directions, backend):
+    """By the parts a Mamba block has outside of inference, all groups and directions as one batch."""
     batch, length, _ = mixed.shape
     channels, states = parameters.A.shape
     rank = parameters.dt_weight.shape[1]
@@ -158,13 +180,11 @@ def _by_scans(mixed, parameters, directions, backend):
     if directions == 2:
         x = torch.cat([x, x.flip(1)])
     x = causal_convolution_silu(x, parameters.conv_weight, parameters.conv_bias, backend == "mamba-ssm")
-    step, B, C = functional.linear(x, parameters.x_proj).split([rank, states, states], dim=-1)
-    delta = functional.linear(step, parameters.dt_weight)
-    y = selective_scan(
-        x, delta, parameters.A, B, C, parameters.D, None, parameters.dt_bias, delta_softplus=True, backend=backend
-    )
+    step, B, C = _product(x, parameters.x_proj).split([rank, states, states], dim=-1)
+    delta = _product(step, parameters.dt_weight, parameters.dt_bias)
+    y = selective_scan(x, delta, parameters.A, B, C, parameters.D, delta_softplus=True, backend=backend)
     if directions == 2:
         forward, backward = y.chunk(2)
-        y = forward + backward.flip(1)
-    y = y.view(groups, batch, length, channels) * functional.silu(z)
+        y = backward.flip(1).add_(forward)
+    y = y.view(groups, batch, length, channels).mul_(functional.silu(z))
     return y.permute(1, 2, 0, 3).flatten(2)

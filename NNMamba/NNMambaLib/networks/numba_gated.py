@@ -15,13 +15,13 @@ _ZERO = np.float32(0)
 
 
 @njit(**OPTIONS)
-def convolve(x, weight, bias, y, begin, end):
+def convolve(mixed, x_first, weight, bias, y, begin, end):
     """SiLU of the causal depthwise convolution for tokens begin..end: y[0] over tokens before, y[1] over those after.
 
-    x (L, at least E), of which the first E columns are read; weight (4, E), the last tap for the token itself; bias
-    (E,); y (directions, L, E), directions 1 or 2.
+    mixed (L, at least E), with the E columns of x from x_first on; weight (4, E), the last tap for the token itself;
+    bias (E,); y (directions, L, E), directions 1 or 2.
     """
-    length = x.shape[0]
+    length = mixed.shape[0]
     channels = bias.shape[0]
     # 16 tokens of 64 channels at a time, with three tokens before and after.
     window = carray(stack_floats(1408), (1408,))
@@ -41,7 +41,7 @@ def convolve(x, weight, bias, y, begin, end):
             for i in range(22):
                 t = start + i - 3
                 if 0 <= t < length:
-                    copy_row(window[64 * i :], x[t, first:last], last - first, 64)
+                    copy_row(window[64 * i :], mixed[t, x_first + first : x_first + last], last - first, 64)
                 else:
                     window[64 * i : 64 * i + 64] = _ZERO
             for direction in range(y.shape[0]):

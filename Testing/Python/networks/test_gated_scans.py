@@ -1,7 +1,12 @@
 """`gated_scans` against Mamba over explicitly flipped tokens and against the recurrence itself, both in float64."""
 
+import concurrent.futures
 import dataclasses
 import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -10,15 +15,17 @@ from torch.nn import functional
 
 import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
-from NNMambaLib.networks.gated_scans import ScanParameters, gated_scans
+from NNMambaLib.networks.gated_scans import ScanParameters, gated_scans, warm_up
 from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.selective_scan import available_backends
+from NNMambaLib.networks.threads import for_each
 from perturbed_networks import _enliven
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(available_backends()[name] is not None, reason=f"no {name}"))
     for name in ("numba", "torch")
 ]
+needs_numba = pytest.mark.skipif(available_backends()["numba"] is not None, reason="no numba")
 CASES = list(itertools.product((1, 2), (1, 2)))  # groups, directions
 
 
@@ -106,14 +113,21 @@ def test_agrees_for_any_number_of_taps(backend, taps):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_agrees_for_more_states_than_a_kernel_holds(backend):
+    compare(backend, random_mixed(1, 40, 2, 20), random_parameters(20, 70), 2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_on_long_sequences(backend):
     compare(backend, random_mixed(1, 32767, 1, 7), random_parameters(7, 8), 2)
 
 
+# Enough for jobs of 64, of 32 and of 16 channels.
+@pytest.mark.parametrize("threads", [2, 3, 5])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_agrees_on_several_threads(backend):
-    torch.set_num_threads(3)
-    compare(backend, random_mixed(2, 3000, 2, 70), random_parameters(70, 4), 2)
+def test_agrees_on_several_threads(backend, threads):
+    torch.set_num_threads(threads)
+    compare(backend, random_mixed(1, 300, 1, 130), random_parameters(130, 4), 2)
 
 
 @pytest.mark.parametrize(("groups", "directions"), CASES)
@@ -213,6 +227,74 @@ def test_two_threads_may_call_at_once(backend):
         assert len(results) == 5
         for result in results:
             torch.testing.assert_close(result, expected)
+
+
+@needs_numba
+def test_works_in_a_process_that_was_spawned():
+    parameters, mixed = converted(random_parameters(20, 8), torch.float32), random_mixed(1, 50, 2, 20).float()
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
+        computed = process.submit(gated_scans, mixed, parameters, 2, "numba").result().clone()
+    torch.testing.assert_close(computed, gated_scans(mixed, parameters, 2, "numba"))
+
+
+COUNT_COMPILATIONS = """
+from NNMambaLib.networks.gated_scans import warm_up
+warm_up()
+from NNMambaLib.networks import numba_gated, numba_gradient, numba_kernels
+kernels = [numba_gated.convolve, numba_gradient.scan_gradient_block]
+kernels += [*numba_gated.SCANS.values(), *numba_kernels.SCANS.values()]
+print(len(kernels), sum(len(k.signatures) for k in kernels), sum(sum(k.stats.cache_misses.values()) for k in kernels))
+"""
+
+
+@needs_numba
+def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
+    warm_up()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", COUNT_COMPILATIONS]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["8", "8", "0"]
+
+
+def test_jobs_run_once_each_and_at_most_as_many_at_a_time_as_torch_has_threads():
+    torch.set_num_threads(3)
+    lock, running, most, done = threading.Lock(), set(), [], []
+    together = threading.Barrier(3, timeout=30)
+
+    def run(job):
+        with lock:
+            running.add(job)
+            most.append(len(running))
+        together.wait()
+        with lock:
+            running.remove(job)
+            done.append(job)
+
+    for_each(run, [(job,) for job in range(9)])
+    assert max(most) == 3
+    assert sorted(done) == list(range(9))
+
+
+def test_where_one_thread_suffices_it_is_the_callers_own():
+    names = []
+    for threads, jobs in ((1, 4), (4, 1)):
+        torch.set_num_threads(threads)
+        for_each(lambda _: names.append(threading.current_thread()), [(job,) for job in range(jobs)])
+    assert set(names) == {threading.current_thread()}
+    for_each(names.append, [])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_failure_is_raised(threads):
+    torch.set_num_threads(threads)
+
+    def run(job):
+        if job > 1:
+            raise ValueError(f"job {job}")
+
+    with pytest.raises(ValueError, match="job 2"):
+        for_each(run, [(job,) for job in range(5)])
 
 
 def test_what_it_cannot_serve_is_refused():

@@ -65,6 +65,22 @@ def test_agrees_at_every_size(backend, reverse):
         assert relative_error(computed, expected) < 1e-5, (length, channels, states)
 
 
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_agrees_for_more_states_than_a_kernel_holds(backend, reverse):
+    inputs = scan_inputs(2, 40, 20, 130)
+    expected = reference.selective_scan(**inputs, delta_softplus=True, reverse=reverse)
+    assert relative_error(run(backend, inputs, delta_softplus=True, reverse=reverse), expected) < 1e-5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_states_may_grow(backend):
+    inputs = scan_inputs(1, 20, 5, 8)
+    inputs["A"] = inputs["A"].abs() / 10
+    expected = reference.selective_scan(**inputs, delta_softplus=True)
+    assert relative_error(run(backend, inputs, delta_softplus=True), expected) < 1e-5
+
+
 @pytest.mark.parametrize(("length", "channels", "states"), LONG)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_on_long_sequences(backend, length, channels, states):
