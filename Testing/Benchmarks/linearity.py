@@ -105,7 +105,7 @@ if __name__ == "__main__":
     parser.add_argument("--patch", type=int, default=64, help="voxels along each axis (64)")
     parser.add_argument("--patches", type=int, nargs="+", default=[2, 3, 4, 5, 6], help="along an edge (2 3 4 5 6)")
     parser.add_argument("--step", type=float, default=1.0, help="distance of tiles, in patches (1)")
-    parser.add_argument("--volume-repeats", type=int, default=2, help="timed runs of each volume (2)")
+    parser.add_argument("--volume-repeats", type=int, default=3, help="timed runs of each volume (3)")
     parser.add_argument("--channels", type=int, default=256, help="of the scan, E (256)")
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[4096, 8192, 16384, 32768, 65536], help="4096 8192 ... 65536"
