@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference.prediction import tile_predictor
+from NNMambaLib.inference.prediction import softmax, tile_predictor
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.models.random_package import label_color
@@ -87,7 +87,7 @@ class SegmentationTask:
     def predict(
         self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
     ) -> np.ndarray:
-        predict = tile_predictor(network, device, lambda y: torch.softmax(y, dim=1), ())
+        predict = tile_predictor(network, device, softmax, ())
         labels = np.empty(case.grid.shape, case.reference[LABELS].dtype)
         tiling = Tiling.plan(case.grid.shape, patch)
         for rows in sliding_window(predict, case.array, tiling, len(self._labels) + 1):
