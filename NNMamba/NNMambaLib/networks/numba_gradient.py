@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from NNMambaLib.networks.numba_math import LN2, OPTIONS, exp2
+from NNMambaLib.networks.numba_memory import copy_row, stack_floats
 
 # Channels that one call takes at most.
 BLOCK = 64
@@ -30,11 +31,15 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
     rates = np.zeros((states, BLOCK), np.float32)
     rates_gradient = np.zeros((states, BLOCK), np.float32)
     carried = np.zeros((states, BLOCK), np.float32)
-    step = np.zeros(BLOCK, np.float32)
-    drive = np.zeros(BLOCK, np.float32)
-    slope = np.zeros(BLOCK, np.float32)
-    from_input = np.zeros(BLOCK, np.float32)
-    from_decay = np.zeros(BLOCK, np.float32)
+    step = carray(stack_floats(64), (64,))
+    drive = carray(stack_floats(64), (64,))
+    slope = carray(stack_floats(64), (64,))
+    from_input = carray(stack_floats(64), (64,))
+    from_decay = carray(stack_floats(64), (64,))
+    u_ = carray(stack_floats(64), (64,))
+    step[:] = 0
+    slope[:] = 0
+    u_[:] = 0
     for n in range(states):
         for c in range(width):
             rates[n, c] = exponents[n, first + c]
@@ -42,9 +47,10 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
         t = length - 1 - i if reverse else i
         if i % _CHECKPOINT == 0:
             kept[i // _CHECKPOINT] = carried
-        for c in range(width):
-            step[c] = delta[t, first + c]
-            drive[c] = step[c] * u[t, first + c]
+        copy_row(step, delta[t, first:last], width, BLOCK)
+        copy_row(u_, u[t, first:last], width, BLOCK)
+        for c in range(BLOCK):
+            drive[c] = step[c] * u_[c]
         for n in range(states):
             b = B[t, n]
             for c in range(BLOCK):
@@ -56,9 +62,10 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
         s[0] = kept[stretch]
         for k in range(count):
             t = length - 1 - begin - k if reverse else begin + k
-            for c in range(width):
-                step[c] = delta[t, first + c]
-                drive[c] = step[c] * u[t, first + c]
+            copy_row(step, delta[t, first:last], width, BLOCK)
+            copy_row(u_, u[t, first:last], width, BLOCK)
+            for c in range(BLOCK):
+                drive[c] = step[c] * u_[c]
             for n in range(states):
                 b = B[t, n]
                 for c in range(BLOCK):
@@ -67,11 +74,11 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
                     s[k + 1, n, c] = s[k, n, c] * a + drive[c] * b
         for k in range(count - 1, -1, -1):
             t = length - 1 - begin - k if reverse else begin + k
-            for c in range(width):
-                step[c] = delta[t, first + c]
-                drive[c] = step[c] * u[t, first + c]
-                slope[c] = dy[t, first + c]
+            copy_row(step, delta[t, first:last], width, BLOCK)
+            copy_row(u_, u[t, first:last], width, BLOCK)
+            copy_row(slope, dy[t, first:last], width, BLOCK)
             for c in range(BLOCK):
+                drive[c] = step[c] * u_[c]
                 from_input[c] = 0
                 from_decay[c] = 0
             for n in range(states):
@@ -90,9 +97,11 @@ def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, 
                     from_decay[c] += exponent * rates[n, c]
                 dB[t, n] += sum_b
                 dC[t, n] += sum_c
-            for c in range(width):
-                du[t, first + c] = step[c] * from_input[c]
-                d_delta[t, first + c] = u[t, first + c] * from_input[c] + from_decay[c] * LN2
+            for c in range(BLOCK):
+                from_decay[c] = u_[c] * from_input[c] + from_decay[c] * LN2
+                from_input[c] *= step[c]
+            copy_row(du[t, first:last], from_input, width, BLOCK)
+            copy_row(d_delta[t, first:last], from_decay, width, BLOCK)
     for n in range(states):
         for c in range(width):
             dA[n, first + c] += rates_gradient[n, c]
