@@ -18,7 +18,13 @@ def draw(curves: dict[str, dict], path: Path) -> Path:
             proportional = [first_seconds * size / first_size for size in curve["sizes"]]
             axes.plot(curve["sizes"], proportional, ":", color=line.get_color())
         axes.set(xscale="log", yscale="log", xlabel=unit, ylabel="seconds")
-        axes.grid(which="both", alpha=0.2)
+        axes.set_xticks(sorted({size for curve in curves.values() if curve["unit"] == unit for size in curve["sizes"]}))
+        axes.xaxis.set_major_formatter(lambda size, _: f"{size / 1e6:.1f} M" if size >= 1e6 else f"{size:,.0f}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.xaxis.minorticks_off()
+        axes.yaxis.set_minor_formatter(lambda seconds, _: "")
+        axes.margins(y=0.25)
+        axes.grid(alpha=0.3)
         axes.legend(title="dotted: proportional to the size", fontsize="small", title_fontsize="small")
     figure.savefig(path, dpi=110)
     return path

@@ -137,6 +137,13 @@ def test_scans_compute_the_same():
         torch.testing.assert_close(prepare(name, inputs)(), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_peer_that_is_not_installed_is_named():
+    from peer_networks import Peer
+
+    missing = Peer("a peer", "no_such_package", torch.nn.Identity).missing
+    assert missing == "no_such_package is not installed (extra benchmark)"
+
+
 def test_slope_is_the_exponent():
     from linearity import slope
 
