@@ -89,10 +89,11 @@ def gated_scans(
         return y.to(mixed.dtype)
 
 
+@torch.inference_mode(False)
 def warm_up() -> None:
     """Compile every numba kernel, or load those compiled before, so that no call in use has to wait for it.
 
-    That takes about 15 s the first time after an installation and half a second later, on one core; meant for a thread
+    That takes 10 to 20 s the first time after an installation and half a second later, on one core; meant for a thread
     on which nobody waits. Where numba cannot be used there is nothing to do.
     """
     if resolve_backend("auto", "cpu") != "numba":

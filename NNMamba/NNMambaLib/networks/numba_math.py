@@ -1,4 +1,8 @@
-"""Float32 arithmetic for numba kernels whose loops are to vectorise."""
+"""Float32 arithmetic for numba kernels whose loops are to vectorise.
+
+It becomes part of each kernel, but numba's cache on disk goes by the kernel's own file: after a change here or in
+`numba_memory`, touch the files of the kernels.
+"""
 
 from __future__ import annotations
 

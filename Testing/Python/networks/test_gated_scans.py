@@ -250,7 +250,8 @@ print(len(kernels), sum(len(k.signatures) for k in kernels), sum(sum(k.stats.cac
 
 @needs_numba
 def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
-    warm_up()
+    with torch.inference_mode():
+        warm_up()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", COUNT_COMPILATIONS]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
