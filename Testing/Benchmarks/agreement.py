@@ -23,11 +23,12 @@ from NNMambaLib.models.catalogue import bundled_packages, find_package, sample_v
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.variants import VARIANTS, set_scan_backend
 from NNMambaLib.volume_io import read_volume
-from perturbed_networks import perturbed_network
+from perturbed_networks import perturbed_network, random_network
 
 DIFFERENCE = 2e-6  # of the largest output
 SAME_LABELS = 99.999  # per cent of the voxels
 MODEL = "brain-structures"
+LIVELY = "lively weights"
 
 
 class EngineAsTrained(Engine):
@@ -74,12 +75,15 @@ def measure(options: argparse.Namespace) -> Part:
             worst[key] = max(worst.get(key, 0.0), value)
 
     for variant in VARIANTS:
-        network = perturbed_network(variant, 1, options.labels)
-        add("random weights", variant, network, random_volume((options.size,) * 3))
+        x = random_volume((options.size,) * 3)
+        add("random weights", variant, random_network(variant, 1, options.labels), x)
+        add(LIVELY, variant, perturbed_network(variant, 1, options.labels), x)
     for package in bundled_packages():
         add("bundled weights", package.manifest.name, package.load(), sample_patch(package))
     goals = [
-        Goal(f"{what}: difference from float64", value, DIFFERENCE, "", at_most=True) for what, value in worst.items()
+        Goal(f"{what}: difference from float64", value, DIFFERENCE, "", at_most=True)
+        for what, value in worst.items()
+        if LIVELY not in what
     ]
     same, voxels = same_labels(find_package(MODEL))
     as_trained = f"{MODEL}: voxels of the sample volume that get the label of the network as trained"
@@ -89,7 +93,8 @@ def measure(options: argparse.Namespace) -> Part:
         "agreement",
         "Agreement with float64",
         f"Largest difference from the network as trained in float64, over its largest output. Random weights: noise of "
-        f"{options.size}^3 voxels, {options.labels} outputs; bundled models: the middle of the sample volume.",
+        f"{options.size}^3 voxels, {options.labels} outputs; lively ones make states and statistics vary so much that "
+        "rounding is amplified, in every form alike. Bundled models: the middle of the sample volume.",
         ["network", *(form.name for form in forms)],
         rows,
         goals,

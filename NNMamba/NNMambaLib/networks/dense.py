@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from NNMambaLib.networks.convolution import Conv3d
+from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.encoder import Encoder, MambaFactory
 from NNMambaLib.networks.layers import DoubleConv, SkipGate, UpsampledDoubleConv, upsample
 
@@ -18,6 +19,8 @@ class DenseNetwork(Encoder):
         gates: gate the skips by channel attention.
         head_channels: outputs of the three deep supervision heads, or None for no heads.
     """
+
+    size_divisor = SIZE_DIVISOR
 
     def __init__(
         self,

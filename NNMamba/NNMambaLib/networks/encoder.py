@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.layers import BasicBlock, DoubleConv
 
 MambaFactory = Callable[[int], nn.Module]
@@ -25,6 +24,9 @@ class Encoder(nn.Module):
         stem_mamba: makes the Mamba layer that is added to the stem's output.
         stage_mamba: makes the Mamba layer that is added to a stage's output.
     """
+
+    # What divides every size of a volume; a decoder needs maps that fit its skips.
+    size_divisor = 1
 
     def __init__(
         self,
@@ -54,12 +56,12 @@ class Encoder(nn.Module):
         The skips are taken before what Mamba adds to the stem or to a stage; c4 is taken after it.
 
         Raises:
-            ValueError: if x has another number of channels, or a size that 16 does not divide.
+            ValueError: if x has another number of channels, or a size that `size_divisor` does not divide.
         """
-        if x.ndim != 5 or x.shape[1] != self.in_channels or any(size % SIZE_DIVISOR for size in x.shape[2:]):
+        if x.ndim != 5 or x.shape[1] != self.in_channels or any(size % self.size_divisor for size in x.shape[2:]):
             raise ValueError(
-                f"The network needs (batch, {self.in_channels}, z, y, x) with z, y and x divisible by {SIZE_DIVISOR}, "
-                f"not {tuple(x.shape)}."
+                f"The network needs (batch, {self.in_channels}, z, y, x) with z, y and x divisible by "
+                f"{self.size_divisor}, not {tuple(x.shape)}."
             )
         c1 = self.in_conv(x)
         stem = self._added("mamba_layer_stem", c1)
