@@ -6,7 +6,7 @@ import numpy as np
 from numba import carray, njit
 
 from NNMambaLib.networks.numba_math import OPTIONS, decay, silu, softplus
-from NNMambaLib.networks.numba_memory import STATES, add_scaled, copy_floats, copy_row, stack_floats
+from NNMambaLib.networks.numba_memory import STATES, add_scaled, copy_floats, copy_row, prefetch, stack_floats
 from NNMambaLib.networks.scan_parts import BLOCKS
 
 # What `convolve` is made for; zeros fill up fewer.
@@ -103,6 +103,14 @@ def _scan_kernel(block):
                         copy_row(forward[i * block :], y[t, y_first : y_first + width], width, block)
                     if direction == directions - 1:
                         copy_row(gate[i * block :], mixed[t, z_first : z_first + width], width, block)
+                # The next tokens' memory is fetched while the recurrence runs.
+                for i in range(min(8, length - begin - 8)):
+                    t = length - 9 - begin - i if direction else begin + 8 + i
+                    prefetch(x[direction, t, first:], block)
+                    prefetch(projected[direction, t, rank:], 32)
+                    prefetch(y[t, y_first:], block)
+                    if direction == directions - 1:
+                        prefetch(mixed[t, z_first:], block)
                 copy_floats(step, bias, tile)
                 for i in range(count):
                     t = length - 1 - begin - i if direction else begin + i

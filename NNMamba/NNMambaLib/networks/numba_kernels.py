@@ -7,7 +7,7 @@ from numba import carray, njit
 
 from NNMambaLib.networks import numba_math
 from NNMambaLib.networks.numba_math import OPTIONS, exp2, silu
-from NNMambaLib.networks.numba_memory import STATES, copy_floats, copy_row, stack_floats
+from NNMambaLib.networks.numba_memory import STATES, copy_floats, copy_row, prefetch, stack_floats
 from NNMambaLib.networks.scan_parts import BLOCKS
 
 _ZERO = np.float32(0)
@@ -55,6 +55,13 @@ def _scan_kernel(block):
                 copy_row(step[at:], delta[t, first:last], width, block)
                 if gated:
                     copy_row(gate[at:], z[t, first:last], width, block)
+            # The next tokens' memory is fetched while the recurrence runs.
+            for i in range(min(8, length - begin - 8)):
+                t = length - 9 - begin - i if reverse else begin + 8 + i
+                prefetch(u[t, first:], block)
+                prefetch(delta[t, first:], block)
+                prefetch(z[t, first:], block)
+                prefetch(y[t, first:], block)
             if softplus:
                 for j in range(tile):
                     step[j] = numba_math.softplus(step[j] + offset[j])

@@ -81,5 +81,24 @@ def add_scaled(typing_context, target, source, factor, count):
     return types.void(target, source, factor, count), generate
 
 
+@intrinsic(prefer_literal=True)
+def prefetch(typing_context, source, count):
+    """Ask for the first `count` (a literal) float32 of an array, if it has as many, to be cached."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    byte_pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    signature_ = ir.FunctionType(ir.VoidType(), [byte_pointer, flag, flag, flag])
+
+    def generate(context, builder, signature, arguments):
+        function = cgutils.get_or_insert_function(builder.module, signature_, "llvm.prefetch.p0")
+        data = _data(context, builder, signature, arguments, 0)
+        for offset in range(0, count.literal_value, _LANES):  # a cache line each
+            address = builder.bitcast(builder.gep(data, [_INDEX(offset)]), byte_pointer)
+            builder.call(function, [address, flag(0), flag(3), flag(1)])  # to read, into the nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(source, count), generate
+
+
 def _data(context, builder, signature, arguments, index):
     return context.make_array(signature.args[index])(context, builder, arguments[index]).data
