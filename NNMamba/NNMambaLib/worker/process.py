@@ -67,6 +67,9 @@ class Worker:
         # Imported while the caller is still handing over its first volume; what is missing is told to each job.
         with suppress(ImportError, OSError):
             import NNMambaLib.engine  # noqa: F401
+            from NNMambaLib.inference.warm_up import warm_up
+
+            threading.Thread(target=warm_up, daemon=True).start()
         self._say(event="ready", pid=os.getpid())
         while True:
             try:
