@@ -21,6 +21,7 @@ from NNMambaLib.commands import (
 )
 from NNMambaLib.commands.report import check_outputs, check_report, write_json
 from NNMambaLib.errors import NNMambaError
+from NNMambaLib.openmp import limit_spinning
 
 _COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, benchmark, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
@@ -29,6 +30,7 @@ _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 only where it succeeded."""
     arguments = _parser().parse_args(argv)
+    limit_spinning()
     try:
         check_report(arguments)
     except NNMambaError as error:

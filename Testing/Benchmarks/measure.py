@@ -24,6 +24,8 @@ import torch
 CHECKOUT = Path(__file__).parents[2]
 sys.path[:0] = [str(CHECKOUT / "NNMamba"), str(CHECKOUT / "Testing" / "Python")]
 
+from NNMambaLib.openmp import limit_spinning  # noqa: E402
+
 MIB, GIB = 2**20, 2**30
 
 # What changes times or memory of everything that is compared; a fresh process does without.
@@ -139,8 +141,10 @@ def in_fresh_process(script: str, *arguments: object) -> dict:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would change times and memory of all that is compared."""
-    return {name: value for name, value in os.environ.items() if name not in _DISTURBING}
+    """Return the environment as the engine's own processes have it, without what would change all that is compared."""
+    environment = {name: value for name, value in os.environ.items() if name not in _DISTURBING}
+    limit_spinning(environment)
+    return environment
 
 
 def machine(packages: Iterable[str] = ()) -> str:

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from measure import load, machine
+from measure import clean_environment, load, machine
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,13 @@ def make_parser(description: str, repeats: int | None = None) -> argparse.Argume
 def main(options: argparse.Namespace, measure: Callable[[argparse.Namespace], Part], packages=()) -> int:
     """Measure, print and keep a part; return 0 if its checks were kept, whether its goals were or not.
 
+    It is measured in a process with the environment of the engine's own ones, if need be in another than this.
+
     Args:
         packages: whose versions matter, beside Python's, torch's and numba's.
     """
+    if clean_environment() != dict(os.environ):
+        return subprocess.run([sys.executable, *sys.argv], env=clean_environment()).returncode
     torch.set_num_threads(options.threads)
     before, began = load(), time.perf_counter()
     part = measure(options)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from NNMambaLib.errors import NNMambaError
+from NNMambaLib.openmp import limit_spinning
 from NNMambaLib.worker.messages import from_line, result_to_message, to_line
 from NNMambaLib.worker.questions import answer
 from NNMambaLib.worker.voxels import map_volume
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     # Slicer names its own plug-ins here, which SimpleITK cannot load outside of Slicer.
     os.environ.pop("ITK_AUTOLOAD_PATH", None)
+    limit_spinning()
     # Whatever libraries print must not come between the messages.
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
     log = os.open(options.folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
