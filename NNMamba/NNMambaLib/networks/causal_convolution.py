@@ -58,5 +58,5 @@ def _shifted_sum(x, weight, bias):
     length, last = x.shape[1], weight.shape[1] - 1
     y = torch.addcmul(bias, x, weight[:, last])
     for shift in range(1, min(last, length - 1) + 1):
-        y[:, shift:] = torch.addcmul(y[:, shift:], x[:, : length - shift], weight[:, last - shift])
+        y[:, shift:].addcmul_(x[:, : length - shift], weight[:, last - shift])
     return y

@@ -171,21 +171,25 @@ def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = 
 
 
 def _by_scans(mixed, parameters, directions, backend):
-    """By the parts a Mamba block has outside of inference, all groups and directions as one batch."""
-    batch, length, _ = mixed.shape
+    """By the parts a Mamba block has outside of inference.
+
+    Groups and directions follow one another: as one batch they would be a tenth faster and take
+    four times the memory.
+    """
     channels, states = parameters.A.shape
     rank = parameters.dt_weight.shape[1]
-    x, z = mixed.unflatten(2, (-1, 2, channels)).permute(3, 2, 0, 1, 4)  # each (G, batch, L, E)
-    groups = len(x)
-    x = x.flatten(0, 1)
-    if directions == 2:
-        x = torch.cat([x, x.flip(1)])
-    x = causal_convolution_silu(x, parameters.conv_weight, parameters.conv_bias, backend == "mamba-ssm")
-    step, B, C = _product(x, parameters.x_proj).split([rank, states, states], dim=-1)
-    delta = _product(step, parameters.dt_weight, parameters.dt_bias)
-    y = selective_scan(x, delta, parameters.A, B, C, parameters.D, delta_softplus=True, backend=backend)
-    if directions == 2:
-        forward, backward = y.chunk(2)
-        y = backward.flip(1).add_(forward)
-    y = y.view(groups, batch, length, channels).mul_(functional.silu(z))
-    return y.permute(1, 2, 0, 3).flatten(2)
+
+    def scan(x):
+        x = causal_convolution_silu(x, parameters.conv_weight, parameters.conv_bias, backend == "mamba-ssm")
+        step, B, C = _product(x, parameters.x_proj).split([rank, states, states], dim=-1)
+        delta = _product(step, parameters.dt_weight, parameters.dt_bias)
+        return selective_scan(x, delta, parameters.A, B, C, parameters.D, delta_softplus=True, backend=backend)
+
+    y = mixed.new_empty(*mixed.shape[:2], mixed.shape[2] // 2)
+    for x_and_z, target in zip(mixed.split(2 * channels, dim=2), y.split(channels, dim=2), strict=True):
+        x, z = x_and_z.chunk(2, dim=2)
+        total = scan(x)
+        if directions == 2:
+            total += scan(x.flip(1)).flip(1)
+        torch.mul(total, functional.silu(z), out=target)
+    return y
