@@ -46,8 +46,8 @@ class FoldedUpsampledDoubleConv(nn.Module):
         weight, bias = first
         phases = torch.tensor(_PHASES, dtype=torch.float64)
         by_phase = torch.einsum("oizyx,pza,qyb,rxc->pqroiabc", weight.double(), phases, phases, phases)
-        self.inner = FoldedConvolution(by_phase.flatten(0, 3), bias.repeat(8), dtype, rectified=True)
-        self.second = FoldedConvolution(*second, dtype, padding=(0, 1, 1), rectified=True)
+        self.inner = FoldedConvolution(by_phase.flatten(0, 3), bias.repeat(8), dtype)
+        self.second = FoldedConvolution(*second, dtype, padding=(0, 1, 1))
         self.register_buffer("weight", weight.to(dtype))
         self.register_buffer("bias", bias.to(dtype))
 
@@ -72,7 +72,8 @@ class FoldedUpsampledDoubleConv(nn.Module):
             if high == depth:
                 planes[:, end] = 0
                 end += 1
-            output[:, written : written + end - 2] = _channels_last(self.second(_channels_first(planes[:, :end])))
+            computed = _channels_last(self.second(_channels_first(planes[:, :end])))
+            _rectify(computed, output[:, written : written + end - 2])
             written += end - 2
             planes[:, :2] = planes[:, end - 2 : end].clone()
             begin = 2
@@ -82,7 +83,7 @@ class FoldedUpsampledDoubleConv(nn.Module):
         """Compute planes 2 low to 2 high of the first convolution, (batch, z, y, x, channel)."""
         values = _channels_last(self.inner(padded)).unflatten(4, (2, 2, 2, -1))
         interleaved = planes.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).unflatten(5, (-1, 2))
-        interleaved.copy_(values.permute(0, 1, 4, 2, 5, 3, 6, 7))
+        _rectify(values.permute(0, 1, 4, 2, 5, 3, 6, 7), interleaved)
         if low == 0:
             planes[:, 0] = faces[2, False]
         if 2 * low + planes.shape[1] == faces[3, True].shape[1]:
@@ -100,6 +101,14 @@ class FoldedUpsampledDoubleConv(nn.Module):
         taps = self.weight.movedim(axis, 2)[:, :, [1, 0] if high else [1, 2]]
         plane = convolve(pair, taps.transpose(1, 2).flatten(1, 2), self.bias, padding=1)
         return functional.relu_(plane).permute(0, 2, 3, 1)
+
+
+def _rectify(values: torch.Tensor, target: torch.Tensor) -> None:
+    """Write ReLU(values) to the target, in one pass."""
+    if values.dtype == target.dtype:
+        torch.clamp_min(values, 0, out=target)
+    else:
+        target.copy_(values).relu_()
 
 
 def _channels_last(volume: torch.Tensor) -> torch.Tensor:
