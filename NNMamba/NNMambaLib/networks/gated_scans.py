@@ -91,7 +91,7 @@ def gated_scans(
 
 @torch.inference_mode(False)
 def warm_up() -> None:
-    """Compile every numba kernel, or load those compiled before, so that no call in use has to wait for it.
+    """Compile every numba kernel of inference, or load those compiled before, so that no call in use waits for it.
 
     That takes 10 to 20 s the first time after an installation and half a second later, on one core; meant for a thread
     on which nobody waits. Where numba cannot be used there is nothing to do.
@@ -107,8 +107,6 @@ def warm_up() -> None:
             taps, x_proj, dt_weight = torch.ones(channels, 4), torch.ones(5, channels), torch.ones(channels, 1)
             parameters = ScanParameters(taps, D, x_proj, dt_weight, D, A, D)
             gated_scans(torch.cat([u, z], dim=2), parameters, backend="numba")
-    with torch.enable_grad():
-        selective_scan(u.requires_grad_(), delta, A, states, states, backend="numba").sum().backward()
 
 
 def _fits_kernels(parameters: ScanParameters) -> bool:
