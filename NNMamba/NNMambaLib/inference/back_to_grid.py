@@ -122,20 +122,24 @@ class Resampled:
         return self._arrays
 
     def _reach(self, rows: Rows) -> tuple[np.ndarray, ...]:
-        """Return the correspondence with and the limits of the stored rows, as `label_interpolated` takes them."""
+        """Return correspondence, limits and shift of the stored rows, as `label_interpolated` takes them.
+
+        All but the shift are indices of the whole model's grid: rows that adjoin must have the very same limit between
+        them, or a voxel that lies on it might be nobody's.
+        """
         low, high = np.full(3, -_REACH), np.array(self._shape) - 1 + _REACH
         lowest, uppermost = np.zeros(3, np.int64), np.array(self._shape) - 1
-        origin, axis = self._origin.copy(), rows.axis
+        shift = np.zeros(3, np.int64)
+        axis = rows.axis
+        shift[axis] = rows.first - 1
         # Where more rows follow, those between the last and the next are theirs.
         if rows.first > 0:
             low[axis], lowest[axis] = rows.first - 1, rows.first - 1
         if rows.last < self._shape[axis]:
             high[axis], uppermost[axis] = rows.last - 1, rows.last - 1
-        for limits in (origin, low, high, lowest, uppermost):
-            limits[axis] -= rows.first - 1
-        return origin, self._steps, low, high, lowest, uppermost
+        return self._origin, self._steps, low, high, lowest, uppermost, shift
 
-    def _interpolate(self, plane: int, values: np.ndarray, origin, steps, low, high, lowest, uppermost) -> None:
+    def _interpolate(self, plane: int, values: np.ndarray, origin, steps, low, high, lowest, uppermost, shift) -> None:
         """Do in numpy for one plane of the target what `numba_kernels.label_interpolated` does, and what else is asked.
 
         Args: see there.
@@ -157,7 +161,7 @@ class Resampled:
         for a in range(3):
             clipped = index[a][inside].clip(lowest[a], uppermost[a])
             below = clipped.astype(np.int64).clip(lowest[a], max(lowest[a], uppermost[a] - 1))
-            corner += below * stride[a]
+            corner += (below - shift[a]) * stride[a]
             part.append((clipped - below).astype(np.float32))
             jump.append(stride[a] if uppermost[a] > lowest[a] else 0)
         corners = [dz + dy + dx for dz in (0, jump[0]) for dy in (0, jump[1]) for dx in (0, jump[2])]

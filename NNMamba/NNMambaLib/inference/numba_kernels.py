@@ -64,7 +64,7 @@ def label(values, labels, begin, end, shift, first, last):
 
 
 @njit(**OPTIONS)
-def label_interpolated(values, highest, origin, steps, low, high, lowest, uppermost, labels, first, last):
+def label_interpolated(values, highest, origin, steps, low, high, lowest, uppermost, shift, labels, first, last):
     """Label planes first..last of a target grid by the highest of the trilinearly interpolated values.
 
     Where the eight neighbours have their highest value in the same class, so has whatever lies between them: only the
@@ -72,10 +72,11 @@ def label_interpolated(values, highest, origin, steps, low, high, lowest, upperm
 
     Args:
         values, highest: (z, y, x, class), and the class of each voxel's highest value (z, y, x).
-        origin, steps: index (z, y, x) in `values` of the target's voxel 0, and its change (z, y, x) for each step
-            along the target's z, y, x.
+        origin, steps: index (z, y, x) in the model's grid of the target's voxel 0, and its change (z, y, x) for each
+            step along the target's z, y, x.
         low, high: voxels are labelled whose index is at least `low` and less than `high` along each axis;
         lowest, uppermost: it is clipped to these first, which are whole.
+        shift: index (z, y, x) in the model's grid of the first voxel of `values`.
         labels: (z, y, x) of the target.
     """
     classes = values.shape[3]
@@ -91,9 +92,9 @@ def label_interpolated(values, highest, origin, steps, low, high, lowest, upperm
             begin, end = _clip(start_y, steps[2, 1], low[1], high[1], begin, end)
             begin, end = _clip(start_x, steps[2, 2], low[2], high[2], begin, end)
             for i in range(begin, end):
-                z0, z1, z = _between(start_z + i * steps[2, 0], lowest[0], uppermost[0])
-                y0, y1, y = _between(start_y + i * steps[2, 1], lowest[1], uppermost[1])
-                x0, x1, x = _between(start_x + i * steps[2, 2], lowest[2], uppermost[2])
+                z0, z1, z = _between(start_z + i * steps[2, 0], lowest[0], uppermost[0], shift[0])
+                y0, y1, y = _between(start_y + i * steps[2, 1], lowest[1], uppermost[1], shift[1])
+                x0, x1, x = _between(start_x + i * steps[2, 2], lowest[2], uppermost[2], shift[2])
                 best = highest[z0, y0, x0]
                 if (
                     best == highest[z0, y0, x1]
@@ -137,8 +138,8 @@ def _clip(start, step, low, high, begin, end):
 
 
 @njit(inline="always", **OPTIONS)
-def _between(index, lowest, uppermost):
-    """Return the whole indices before and after an index clipped to lowest..uppermost, and its part of the way."""
+def _between(index, lowest, uppermost, shift):
+    """Return the whole indices before and after an index clipped to lowest..uppermost, less `shift`, and its part."""
     index = min(max(index, float(lowest)), float(uppermost))
     below = max(min(int(index), uppermost - 1), lowest)
-    return below, min(below + 1, uppermost), np.float32(index - below)
+    return below - shift, min(below + 1, uppermost) - shift, np.float32(index - below)

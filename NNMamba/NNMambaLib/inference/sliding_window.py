@@ -168,7 +168,8 @@ def _starts(size: int, width: int, step: float) -> tuple[int, ...]:
     if size <= width:
         return (-((width - size) // 2),)
     count = math.ceil((size - width) / (width * step)) + 1
-    return tuple(round(index * (size - width) / (count - 1)) for index in range(count))
+    # Where a step is less than a voxel, several tiles would start at the same one.
+    return tuple(dict.fromkeys(round(index * (size - width) / (count - 1)) for index in range(count)))
 
 
 def _profiles(size: int, width: int, starts: tuple[int, ...]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.package import write_package
 from NNMambaLib.models.random_package import random_manifest
 from NNMambaLib.networks.dense import DenseNetwork
-from NNMambaLib.resampling import resample
+from NNMambaLib.resampling import regular_grid, resample
 from NNMambaLib.volume import Grid, Volume
 from perturbed_networks import perturbed_network
 from phantoms import bodies, grid_matrix, oblique_rotation, sample
@@ -63,6 +63,21 @@ def test_labels_are_those_of_interpolated_whole_volumes(way, target, axis):
     assert np.abs(extras.probabilities - expected).max() < 1e-3
     assert np.abs(extras.entropy - _entropy(expected)).max() < 1e-5
     _assert_same_but_for_ties(extras.labels, expected)
+
+
+@pytest.mark.parametrize(("spacing", "slices"), [(1.0, 160), (0.8, 256), (1.2, 256), (2.0, 100), (0.5, 90)])
+@pytest.mark.parametrize("orientation", ["RAS", "LPI"])
+def test_no_voxel_falls_between_rows_that_adjoin(way, orientation, spacing, slices):
+    """Where spacings are in simple proportion, voxels lie on the limit between batches of rows, but for rounding."""
+    shape = (slices, 9, 7)
+    target = Grid(shape, grid_matrix(orientation, (spacing,) * 3, shape))
+    grid = regular_grid(target, "LPS", spacing=(1.5, 1.5, 1.5))
+    p = np.zeros((2, *grid.shape), np.float32)
+    p[1] = 1
+    for step in (0.05, 0.15, 0.3, 0.5):
+        for probabilities in (False, True):
+            found = _collect(Resampled(grid, target, Wanted(2, probabilities, False)), p, step)
+            assert (found.labels == 1).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 4), (9, 1, 1), (2, 2, 2)], ids=str)
