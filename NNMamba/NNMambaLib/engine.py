@@ -41,8 +41,8 @@ class Engine:
         device: ``auto`` (a CUDA device or Apple's where torch has one, else the CPU), or a torch device's name.
         backend: of the selective scan: ``auto``, or a name from `selective_scan.available_backends`.
         memory_limit: bytes to stay under, on the host and on the device alike; None takes what is free.
-        precision: ``float32``, or ``bfloat16`` for the 3x3x3 convolutions on a CPU that computes in it: faster and with
-            less memory, and the result is no longer exact.
+        precision: ``float32``, or ``bfloat16`` for the convolutions outside of Mamba layers on a CPU that computes in
+            it: faster and with less memory, and the result is no longer exact.
 
     Raises:
         BackendError: if the device, the backend or the precision cannot be used on this machine.
@@ -60,7 +60,7 @@ class Engine:
         memory_limit: int | None = None,
         precision: str = "float32",
     ):
-        self.device = _device(device)
+        self.device = resolve_device(device)
         self.backend = backend
         self.memory_limit = memory_limit
         self.precision = precision
@@ -255,7 +255,12 @@ def _check_step(step: float) -> None:
         raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
 
 
-def _device(name: str) -> torch.device:
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``auto`` is that of `Engine`.
+
+    Raises:
+        BackendError: if it cannot be used on this machine.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -28,11 +28,12 @@ def machine_report() -> dict[str, Any]:
     import psutil
     import torch
 
+    from NNMambaLib.engine import resolve_device
     from NNMambaLib.networks.causal_convolution import causal_conv1d_unavailable_reason
     from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
     from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device()
     memory = psutil.virtual_memory()
     devices = {
         "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), "
@@ -52,8 +53,8 @@ def machine_report() -> dict[str, Any]:
         "scan_backends": available_backends(),
         "scan_backend": resolve_backend("auto", device),
         "causal_conv1d": causal_conv1d_unavailable_reason(),
-        "folded_networks": "they run on the CPU, the plain form on a GPU" if device != "cpu" else None,
-        "bfloat16_convolutions": bfloat16_unavailable_reason(torch.device(device)),
+        "folded_networks": "they run on the CPU, the plain form on a GPU" if device.type != "cpu" else None,
+        "bfloat16_convolutions": bfloat16_unavailable_reason(device),
     }
 
 

@@ -48,6 +48,7 @@ class Monitor:
         """
         self.finish()
         self._stage = name, time.perf_counter()
+        self.seconds.setdefault(name, 0.0)  # in the order in which stages begin
         self._done, self._total = 0, total
         self._report()
 
@@ -64,11 +65,13 @@ class Monitor:
     def aside(self, name: str) -> Iterator[None]:
         """Count the time of the context for another stage than the one that goes on."""
         began = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - began
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        stage, stage_began = self._stage
-        self._stage = stage, stage_began + seconds
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            stage, stage_began = self._stage
+            self._stage = stage, stage_began + seconds
 
     def finish(self) -> dict[str, float]:
         """End the stage; return the seconds of each stage and in all (``total``)."""

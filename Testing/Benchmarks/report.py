@@ -31,8 +31,9 @@ DOCUMENTATION = "Documentation"
 _PICTURE = "benchmarks.png"
 _INTRODUCTION = """# Benchmarks
 
-Written by `python Testing/Benchmarks/run_all.py`; do not edit. Each figure is a ratio of medians from one process, in
-which all that it compares was run in turn; each part names machine, versions, the load before it and its own command.
+Written by `python Testing/Benchmarks/run_all.py`; do not edit. Each comparison is a ratio of medians from one
+process, in which all that is compared was run in turn; memory, whole runs and differences are as each part says. Each
+part names machine, versions, the load before it and its own command.
 """
 
 

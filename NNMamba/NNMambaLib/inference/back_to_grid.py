@@ -17,6 +17,8 @@ from NNMambaLib.volume import Grid, Volume
 # Beyond the outermost voxels the probabilities go on as they are there for so many voxels: the model's grid may end
 # half a (large) voxel before the input's. Further out is background.
 _REACH = 1.5
+# That numpy interpolates at a time.
+_VOXELS = 2**15
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,19 @@ class Resampled:
         index = starts[:, lines, None] + i * steps[2][:, None, None]
         inside = ((low[:, None, None] <= index) & (index < high[:, None, None])).all(0)
         j, i = np.nonzero(inside)
-        if len(j) == 0:
-            return
-        j = lines[j]
-        corner, part, jump = np.zeros(len(j), np.int64), [], []
+        index = index[:, j, i]
+        # A part at a time: a plane's interpolated outputs, on every thread, may take more than all the rest.
+        for first in range(0, len(j), _VOXELS):
+            part = slice(first, first + _VOXELS)
+            where = (plane, lines[j[part]], i[part])
+            self._label(where, index[:, part], values, lowest, uppermost, shift)
+
+    def _label(self, where: tuple, index: np.ndarray, values: np.ndarray, lowest, uppermost, shift) -> None:
+        """Write what is wanted of the target's voxels `where`, with their indices (3, voxel) in the model's grid."""
+        corner, part, jump = np.zeros(index.shape[1], np.int64), [], []
         stride = np.cumprod((1, *values.shape[2:0:-1]))[::-1]
         for a in range(3):
-            clipped = index[a][inside].clip(lowest[a], uppermost[a])
+            clipped = index[a].clip(lowest[a], uppermost[a])
             below = clipped.astype(np.int64).clip(lowest[a], max(lowest[a], uppermost[a] - 1))
             corner += (below - shift[a]) * stride[a]
             part.append((clipped - below).astype(np.float32))
@@ -167,17 +175,17 @@ class Resampled:
         corners = [dz + dy + dx for dz in (0, jump[0]) for dy in (0, jump[1]) for dx in (0, jump[2])]
         if not self._only_labels:
             p = _weighted(values, corner, corners, part)
-            labels[j, i] = p.argmax(1)
+            self._arrays.labels[where] = p.argmax(1)
             if self._arrays.probabilities is not None:
-                self._arrays.probabilities[:, plane, j, i] = p.T
+                self._arrays.probabilities[(slice(None), *where)] = p.T
             if self._arrays.entropy is not None:
-                self._arrays.entropy[plane, j, i] = _entropy(p)
+                self._arrays.entropy[where] = _entropy(p)
             return
         highest = self._highest.reshape(-1)
         found = highest[corner]
         mixed = np.flatnonzero(np.logical_or.reduce([highest[corner + offset] != found for offset in corners[1:]]))
         found[mixed] = _weighted(values, corner[mixed], corners, [values_[mixed] for values_ in part]).argmax(1)
-        labels[j, i] = found
+        self._arrays.labels[where] = found
 
 
 def label_type(outputs: int) -> type:

@@ -10,6 +10,8 @@ from numba import njit
 
 from NNMambaLib.networks.numba_math import LOG2E, OPTIONS, exp2
 
+# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+
 
 @njit(**OPTIONS)
 def softmax(values, first, last):

@@ -22,7 +22,8 @@ def memory_kept() -> Iterator[None]:
     """Let the C library reuse large blocks while the context lasts; at its end they go back to the system.
 
     By default glibc asks the system for each large tensor, which zeroes every page of it anew. Other C libraries keep
-    blocks by themselves, or cannot be told; there, and for threads other than the main one, this changes nothing.
+    blocks by themselves, or cannot be told; there, and for threads other than the main one, this changes nothing. glibc
+    before 2.35 keeps blocks of up to 32 MiB only.
     """
     global _users
     library = _glibc()
@@ -50,5 +51,6 @@ def _glibc() -> ctypes.CDLL | None:
 
 def _set(library: ctypes.CDLL | None, values: dict[int, int]) -> None:
     for parameter, value in values.items():
-        if library is not None:
-            library.mallopt(parameter, value)
+        # Before 2.35 glibc refuses thresholds above the usual ones.
+        if library is not None and not library.mallopt(parameter, value):
+            library.mallopt(parameter, _USUAL[parameter])

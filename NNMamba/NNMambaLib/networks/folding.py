@@ -26,8 +26,8 @@ def fold(network: nn.Module, convolutions: torch.dtype | None = None) -> nn.Modu
 
     Args:
         network: in evaluation mode.
-        convolutions: type that the 3x3x3 convolutions compute in, such as bfloat16; None takes the network's own, which
-            the outputs always have.
+        convolutions: type that convolutions outside of Mamba layers compute in, such as bfloat16; None takes the
+            network's own, which the outputs always have.
 
     Raises:
         ValueError: if the network is in training mode, or does not end in the rectifier that it was published with.

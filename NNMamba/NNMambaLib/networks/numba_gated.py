@@ -9,6 +9,8 @@ from NNMambaLib.networks.numba_math import OPTIONS, decay, silu, softplus
 from NNMambaLib.networks.numba_memory import STATES, add_scaled, copy_floats, copy_row, prefetch, stack_floats
 from NNMambaLib.networks.scan_parts import BLOCKS
 
+# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+
 # What `convolve` is made for; zeros fill up fewer.
 TAPS = 4
 _ZERO = np.float32(0)

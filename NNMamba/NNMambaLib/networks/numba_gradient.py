@@ -8,6 +8,8 @@ from numba import carray, njit
 from NNMambaLib.networks.numba_math import LN2, OPTIONS, exp2
 from NNMambaLib.networks.numba_memory import copy_row, stack_floats
 
+# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+
 # Channels that one call takes at most.
 BLOCK = 64
 _CHECKPOINT = 32

@@ -10,6 +10,8 @@ from NNMambaLib.networks.numba_math import OPTIONS, exp2, silu
 from NNMambaLib.networks.numba_memory import STATES, copy_floats, copy_row, prefetch, stack_floats
 from NNMambaLib.networks.scan_parts import BLOCKS
 
+# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+
 _ZERO = np.float32(0)
 
 

@@ -26,6 +26,9 @@ def unavailable_reason() -> str | None:
     except ImportError as error:
         # Installed numba refuses to be imported beside a numpy that is newer than it knows.
         return f"numba cannot be imported ({error})"
+    except RuntimeError as error:
+        # Neither the package's folder nor the user's can be written.
+        return f"numba has no place for what it compiles ({error}): set NUMBA_CACHE_DIR to a folder"
     return None
 
 

@@ -17,12 +17,13 @@ from intensity_network import LANDMARK_NAMES, write_landmarks_package, write_seg
 from NNMambaLib import __version__
 from NNMambaLib import engine as engine_module
 from NNMambaLib.engine import Engine
-from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError, VolumeError
+from NNMambaLib.errors import BackendError, Cancelled, MemoryPlanError, ModelError, VolumeError
 from NNMambaLib.inference.classification import fit_to_patch, predict_target
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.dense import DenseNetwork
 from NNMambaLib.volume import Volume
 from perturbed_networks import perturbed_network
@@ -336,6 +337,29 @@ def test_result_says_where_it_comes_from(engine, phantom, segmentation_package):
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(provenance.started)).total_seconds()) < 60
     assert provenance.notices == ()
     assert provenance.as_dict()["model"] == "nearest-number"
+    stages = ["Loading the model", "Preparing the volume", "Segmenting", "Back to the input's grid", "total"]
+    assert list(provenance.seconds) == stages
+
+
+def test_steps_of_less_than_a_voxel_are_steps_of_one(engine, phantom, segmentation_package):
+    fine = engine.segment(phantom, segmentation_package, step=0.03)
+    assert (fine.labels.array == engine.segment(phantom, segmentation_package).labels.array).mean() > 0.99
+
+
+@pytest.mark.skipif(bfloat16_unavailable_reason(torch.device("cpu")) is not None, reason="the processor lacks it")
+def test_bfloat16_is_asked_for_and_told(engine, phantom, segmentation_package):
+    result = Engine("cpu", "torch", precision="bfloat16").segment(phantom, segmentation_package)
+    assert result.provenance.options["precision"] == "bfloat16"
+    exact = engine.segment(phantom, segmentation_package)
+    assert "precision" not in exact.provenance.options
+    assert (result.labels.array == exact.labels.array).mean() > 0.97
+
+
+@pytest.mark.parametrize(("precision", "remedy"), [("float16", "float32 or bfloat16"), ("bfloat16", "float32")])
+def test_precision_that_cannot_be_had_is_refused(monkeypatch, precision, remedy):
+    monkeypatch.setattr("NNMambaLib.engine.bfloat16_unavailable_reason", lambda device: "this processor lacks it")
+    with pytest.raises(BackendError, match=f"choose (--precision )?{remedy}"):
+        Engine("cpu", precision=precision)
 
 
 def test_network_stays_loaded(phantom, segmentation_package, tmp_path):

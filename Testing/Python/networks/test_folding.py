@@ -1,7 +1,7 @@
 """The form for inference against the plain network that it is made from: the same function."""
 
 import copy
-import sys
+import platform
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.networks import folded_upsampling
 from NNMambaLib.networks.allocation import memory_kept
+from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.folding import fold
 from NNMambaLib.networks.selective_scan import available_backends
 from NNMambaLib.networks.variants import VARIANTS, build_network, set_scan_backend
@@ -78,6 +79,7 @@ def test_rounding_with_trained_weights(package, backend):
 
 
 @torch.no_grad()
+@pytest.mark.skipif(bfloat16_unavailable_reason(torch.device("cpu")) is not None, reason="the processor lacks it")
 @pytest.mark.parametrize("variant", ["SEG-CSS", "V1-SEG", "CLS"])
 def test_convolutions_in_bfloat16_keep_the_rest_in_float32(variant):
     network, x = perturbed_network(variant, base_width=16), random_volume()
@@ -111,7 +113,10 @@ def test_layers_that_blocks_share_stay_shared():
     assert folded.layer1[0].mamba_layer is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems' allocators cannot be told")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or tuple(map(int, platform.libc_ver()[1].split("."))) < (2, 35),
+    reason="other allocators, and older ones, cannot be told",
+)
 def test_memory_is_kept_while_the_context_lasts():
     import resource
 

@@ -2,17 +2,20 @@
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import itertools
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+import NNMambaLib
 import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.gated_scans import ScanParameters, gated_scans, warm_up
@@ -255,6 +258,17 @@ def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
     command = [sys.executable, "-c", COUNT_COMPILATIONS]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["7", "7", "0"]
+
+
+@pytest.mark.parametrize(
+    "name", ["networks/numba_gated", "networks/numba_kernels", "networks/numba_gradient", "inference/numba_kernels"]
+)
+def test_files_of_kernels_name_what_they_are_built_from(name):
+    """Otherwise numba would load what was compiled before a change of arithmetic that several files share."""
+    package = Path(NNMambaLib.__file__).parent
+    shared = ((package / "networks" / f"{part}.py").read_text("utf-8") for part in ("numba_math", "numba_memory"))
+    digest = hashlib.sha256("".join(shared).encode()).hexdigest()[:12]
+    assert f"numba_math and numba_memory, {digest}." in (package / f"{name}.py").read_text("utf-8")
 
 
 def test_jobs_run_once_each_and_at_most_as_many_at_a_time_as_torch_has_threads():
