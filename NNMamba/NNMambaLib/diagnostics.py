@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from NNMambaLib import __version__
 from NNMambaLib.errors import ModelError
-from NNMambaLib.machine import backend_states
+from NNMambaLib.machine import backend_states, form_states
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, open_package
 from NNMambaLib.setup_check import FIXED_PACKAGES, Need, installed_version
 
@@ -89,6 +89,7 @@ def _machine_lines(machine: Mapping[str, Any] | str) -> list[str]:
         *(f"device {name}: {state}" for name, state in machine["devices"].items()),
         *(f"no device {name}: {reason}" for name, reason in machine["unavailable_devices"].items()),
         *(f"scan backend {name}: {state}" for name, state in backend_states(machine).items()),
+        *(f"{name}: {state}" for name, state in form_states(machine).items()),
     ]
 
 

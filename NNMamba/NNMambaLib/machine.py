@@ -59,15 +59,19 @@ def machine_report() -> dict[str, Any]:
 
 
 def backend_states(report: dict[str, Any]) -> dict[str, str]:
-    """Return {accelerator: ``in use``, ``available``, or the reason against it} of a machine's report."""
+    """Return {scan backend or its accelerator: ``in use``, ``available``, or the reason against it} of a report."""
     states = {
         name: reason or ("in use" if name == report["scan_backend"] else "available")
         for name, reason in report["scan_backends"].items()
     }
-    return states | {
-        "causal-conv1d": report["causal_conv1d"] or "available",
-        "folded networks": report["folded_networks"] or "in use",
-        "bfloat16 convolutions": report["bfloat16_convolutions"] or "available (--precision bfloat16), not in use",
+    return states | {"causal-conv1d": report["causal_conv1d"] or "available"}
+
+
+def form_states(report: dict[str, Any]) -> dict[str, str]:
+    """Return {form of networks: ``in use``, ``available``, or the reason against it} of a machine's report."""
+    return {
+        "Folded networks": report["folded_networks"] or "in use",
+        "Convolutions in bfloat16": report["bfloat16_convolutions"] or "available",
     }
 
 

@@ -13,7 +13,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.machine import backend_states, machine_report
+    from NNMambaLib.machine import backend_states, form_states, machine_report
 
     report = machine_report()
     print_table(["package", "version"], [list(entry) for entry in report["versions"].items()])
@@ -22,4 +22,7 @@ def run(arguments: argparse.Namespace) -> dict:
     print_table(["device", ""], [list(entry) for entry in devices.items()])
     print()
     print_table(["scan backend", ""], [list(entry) for entry in backend_states(report).items()])
+    print()
+    print_table(["network", ""], [list(entry) for entry in form_states(report).items()])
+    print("--precision bfloat16 puts convolutions in bfloat16 to use.")
     return report

@@ -44,6 +44,7 @@ def test_report_names_versions_backends_and_models_with_digests():
     for part in ("3D Slicer 5.12", "torch 2.13.0+cu130", "no device cuda: no driver", "mamba-ssm: it needs a GPU"):
         assert part in text
     assert "scan backend numba: in use" in text
+    assert "Folded networks: in use" in text
     assert "jsonschema>=4.17: " in text
     assert "It broke." in text
     assert text.endswith("one\ntwo\n")

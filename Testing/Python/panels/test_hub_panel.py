@@ -470,6 +470,7 @@ with SlicerHost() as host:
     if not torch.cuda.is_available():
         assert shown["Device cuda"].startswith("cannot be used: ")
         assert shown["Scan mamba-ssm"].startswith("cannot be used: ")
+        assert shown["Folded networks"] == "in use"
 
 
 def test_engine_can_be_stopped(host, no_machine, users_models, tiny):

@@ -7,7 +7,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from NNMambaLib.errors import Cancelled, NNMambaError
-from NNMambaLib.machine import backend_states
+from NNMambaLib.machine import backend_states, form_states
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.worker.client import WorkerJob
@@ -70,12 +70,14 @@ class MachineSection:
 
 
 def machine_rows(report: dict[str, Any]) -> list[list[str]]:
-    """Return the table's rows: devices, backends, versions."""
+    """Return the table's rows: devices, backends, forms of networks, versions."""
     not_there = _("cannot be used: {reason}")
     rows = [[_("Device {name}").format(name=name), state] for name, state in report["devices"].items()]
     for name, reason in report["unavailable_devices"].items():
         rows.append([_("Device {name}").format(name=name), not_there.format(reason=reason)])
-    for name, state in backend_states(report).items():
+    states = {_("Scan {name}").format(name=name): state for name, state in backend_states(report).items()}
+    states |= {_(name): state for name, state in form_states(report).items()}
+    for part, state in states.items():
         usable = state in ("in use", "available")
-        rows.append([_("Scan {name}").format(name=name), _(state) if usable else not_there.format(reason=state)])
+        rows.append([part, _(state) if usable else not_there.format(reason=state)])
     return rows + [[name, version] for name, version in report["versions"].items()]
