@@ -21,7 +21,7 @@ from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.monitor import Monitor, Progress
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.description import PRECISIONS, NetworkDescription
 from NNMambaLib.networks.folding import fold
 from NNMambaLib.networks.selective_scan import resolve_backend
 from NNMambaLib.resampling import resample
@@ -275,8 +275,8 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
-    if precision not in ("float32", "bfloat16"):
-        raise BackendError(f"Unknown precision '{precision}': choose float32 or bfloat16.")
+    if precision not in PRECISIONS:
+        raise BackendError(f"Unknown precision '{precision}': choose {' or '.join(PRECISIONS)}.")
     reason = bfloat16_unavailable_reason(device)
     if precision == "bfloat16" and reason is not None:
         raise BackendError(f"The precision bfloat16 cannot be used ({reason}): choose --precision float32.")

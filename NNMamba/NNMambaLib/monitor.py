@@ -78,7 +78,7 @@ class Monitor:
         now = time.perf_counter()
         if self._stage is not None:
             name, began = self._stage
-            self.seconds[name] = self.seconds.get(name, 0.0) + now - began
+            self.seconds[name] += now - began
             self._stage = None
         return {**self.seconds, "total": now - self._began}
 

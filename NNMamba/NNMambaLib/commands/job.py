@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.commands.console import print_estimate, print_notices, progress_display
+from NNMambaLib.networks.description import PRECISIONS
 
 if TYPE_CHECKING:
     from NNMambaLib.engine import Engine
@@ -33,7 +34,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=PRECISIONS,
         default="float32",
         help="of convolutions on the CPU: float32 (default), or bfloat16, which is faster and not exact",
     )

@@ -24,15 +24,17 @@ def convolve(
     """
     axes = x.ndim - 2
     stride, padding = ((value,) * axes if isinstance(value, int) else tuple(value) for value in (stride, padding))
-    if (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype
-        and x.dtype in (torch.float32, torch.bfloat16)
-        and torch.backends.mkldnn.is_available()
-    ):
+    if x.dtype == weight.dtype and served_by_onednn(x):
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, (1,) * axes, 1)
     plain = functional.conv2d if axes == 2 else functional.conv3d
     return plain(x, weight, bias, stride, padding)
+
+
+def served_by_onednn(x: torch.Tensor) -> bool:
+    """Tell whether `convolve` of x is oneDNN's."""
+    return (
+        x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+    )
 
 
 class Conv3d(nn.Conv3d):

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 SIZE_DIVISOR = 16
 
 
+# That convolutions can compute in, the first unless asked for another.
+PRECISIONS = ("float32", "bfloat16")
+
+
 @dataclass(frozen=True)
 class NetworkDescription:
     """A network's variant (a name from `variants.VARIANTS`) and its sizes.

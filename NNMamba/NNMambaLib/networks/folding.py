@@ -1,8 +1,8 @@
 """The form of a network for inference on a CPU: the same function in fewer and faster steps.
 
 The plain network stays the definition, and is what is trained; the folded one is made from it, computed in float64, and
-has the same `forward`. What is folded is told in
-`folded_convolution`, `folded_mamba` and `folded_upsampling`.
+has the same `forward`. What is folded is told in `folded_convolution`, `folded_mamba` and
+`folded_upsampling`.
 """
 
 from __future__ import annotations

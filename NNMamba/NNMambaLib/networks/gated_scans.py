@@ -8,14 +8,13 @@ gated once.
 from __future__ import annotations
 
 import dataclasses
-import math
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from NNMambaLib.networks.causal_convolution import causal_convolution_silu
-from NNMambaLib.networks.scan_parts import BLOCKS, channels_per_job
+from NNMambaLib.networks.convolution import convolve, served_by_onednn
+from NNMambaLib.networks.scan_parts import BLOCKS, as_array, channels_per_job, exponents
 from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.networks.threads import for_each
 
@@ -124,55 +123,48 @@ def _by_kernels(mixed, parameters, directions):
     groups = mixed.shape[2] // (2 * channels)
     sequences = [(group, item) for group in range(groups) for item in range(batch)]
     block = channels_per_job(channels, len(sequences))
-    conv_weight = _array(functional.pad(parameters.conv_weight, (numba_gated.TAPS - taps, 0)).T)
-    conv_bias = _array(parameters.conv_bias)
-    exponents = (parameters.A.double() * math.log2(math.e)).float()
+    conv_weight = as_array(functional.pad(parameters.conv_weight, (numba_gated.TAPS - taps, 0)).T)
+    conv_bias = as_array(parameters.conv_bias)
     # Full blocks of channels, for the kernel to load them without asking.
-    dt_weight, dt_bias, exponents, D = (
-        _array(functional.pad(t.transpose(0, -1), (0, -channels % block)))
-        for t in (parameters.dt_weight, parameters.dt_bias, exponents, parameters.D)
+    dt_weight, dt_bias, rates, D = (
+        as_array(functional.pad(t, (0, -channels % block)))
+        for t in (parameters.dt_weight.T, parameters.dt_bias, exponents(parameters.A), parameters.D)
     )
     convolved = mixed.new_empty(groups, batch, directions, length, channels)
     y = mixed.new_empty(batch, length, groups * channels)
     mixed_, convolved_, y_ = mixed.numpy(), convolved.numpy(), y.numpy()
 
-    def convolve(group, item, begin):
+    def convolve_tokens(group, item, begin):
         x_first, end = 2 * group * channels, min(begin + _TOKENS, length)
         numba_gated.convolve(mixed_[item], x_first, conv_weight, conv_bias, convolved_[group, item], begin, end)
 
     def scan(group, item, first):
         numba_gated.SCANS[block](
-            convolved_[group, item], projected[group, item], dt_weight, dt_bias, exponents, D,
+            convolved_[group, item], projected[group, item], dt_weight, dt_bias, rates, D,
             mixed_[item], (2 * group + 1) * channels + first, y_[item], group * channels + first,
             first, min(first + block, channels),
         )  # fmt: skip
 
-    for_each(convolve, [(*sequence, begin) for sequence in sequences for begin in range(0, length, _TOKENS)])
+    for_each(convolve_tokens, [(*sequence, begin) for sequence in sequences for begin in range(0, length, _TOKENS)])
     projected = _product(convolved, parameters.x_proj).numpy()
     for_each(scan, [(*sequence, first) for sequence in sequences for first in range(0, channels, block)])
     return y
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
 def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Return `functional.linear` of x (..., inputs), weight (outputs, inputs) and bias (outputs,)."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    if not served_by_onednn(x):
         return functional.linear(x, weight, bias)
     # As a 1x1x1 convolution it is oneDNN that computes: on processors by AMD two to four times as fast as MKL.
     volume = x.reshape(1, -1, 1, 1, x.shape[-1]).permute(0, 4, 1, 2, 3)
-    kernel = weight[:, :, None, None, None]
-    product = torch.mkldnn_convolution(volume, kernel, bias, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
+    product = convolve(volume, weight[:, :, None, None, None], bias)
     return product.permute(0, 2, 3, 4, 1).reshape(*x.shape[:-1], len(weight))
 
 
 def _by_scans(mixed, parameters, directions, backend):
     """By the parts a Mamba block has outside of inference.
 
-    Groups and directions follow one another: as one batch they would be a tenth faster and take
-    four times the memory.
+    Groups and directions follow one another: as one batch they would be a tenth faster and take four times the memory.
     """
     channels, states = parameters.A.shape
     rank = parameters.dt_weight.shape[1]

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from NNMambaLib.networks.scan_parts import channels_per_job, finish_delta, finish_output
+from NNMambaLib.networks.scan_parts import as_array, channels_per_job, exponents, finish_delta, finish_output
 from NNMambaLib.networks.threads import for_each
 
 
@@ -58,17 +57,17 @@ def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
     batch, _, channels = u.shape
     block = channels_per_job(channels, batch)
     y = np.empty(u.shape, dtype=np.float32)
-    u_, delta_, B_, C_ = (_array(t) for t in (u, delta, B, C))
+    u_, delta_, B_, C_ = (as_array(t) for t in (u, delta, B, C))
     # Full blocks of channels, for the kernel to load them without asking.
-    exponents, skip, bias = (
-        _array(functional.pad(t, (0, -channels % block)))
-        for t in (_exponents(A), *(A.new_zeros(channels) if t is None else t for t in (D, delta_bias)))
+    rates, skip, bias = (
+        as_array(functional.pad(t, (0, -channels % block)))
+        for t in (exponents(A), *(A.new_zeros(channels) if t is None else t for t in (D, delta_bias)))
     )
-    gate = u_ if z is None else _array(z)
+    gate = u_ if z is None else as_array(z)
 
     def run(item, first):
         numba_kernels.SCANS[block](
-            u_[item], delta_[item], exponents, B_[item], C_[item], skip, gate[item], bias, y[item],
+            u_[item], delta_[item], rates, B_[item], C_[item], skip, gate[item], bias, y[item],
             first, min(first + block, channels), z is not None, delta_softplus, reverse,
         )  # fmt: skip
 
@@ -101,17 +100,17 @@ class _DifferentiableScan(torch.autograd.Function):
         from NNMambaLib.networks import numba_gradient
 
         u, delta, A, B, C = ctx.saved_tensors
-        u_, delta_, B_, C_, dy_ = (_array(t) for t in (u, delta, B, C, dy))
-        exponents = _array(_exponents(A))
+        u_, delta_, B_, C_, dy_ = (as_array(t) for t in (u, delta, B, C, dy))
+        rates = as_array(exponents(A))
         jobs = _gradient_jobs(u, numba_gradient.BLOCK)
         du, d_delta = np.empty(u.shape, np.float32), np.empty(u.shape, np.float32)
         # Blocks of one batch element share dB and dC: each fills its own, and they are added in a fixed order.
-        dA = np.zeros((len(jobs), *exponents.shape), np.float32)
+        dA = np.zeros((len(jobs), *rates.shape), np.float32)
         dB, dC = (np.zeros((len(jobs), *B.shape[1:]), np.float32) for _ in range(2))
 
         def run(job, item, first, last):
             numba_gradient.scan_gradient_block(
-                u_[item], delta_[item], exponents, B_[item], C_[item], dy_[item], du[item], d_delta[item],
+                u_[item], delta_[item], rates, B_[item], C_[item], dy_[item], du[item], d_delta[item],
                 dA[job], dB[job], dC[job], first, last, ctx.reverse,
             )  # fmt: skip
 
@@ -119,15 +118,6 @@ class _DifferentiableScan(torch.autograd.Function):
         by_item = (len(u), -1)
         dB, dC = (torch.from_numpy(g).unflatten(0, by_item).sum(1) for g in (dB, dC))
         return torch.from_numpy(du), torch.from_numpy(d_delta), torch.from_numpy(dA.sum(0).T), dB, dC, None
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
-def _exponents(A: torch.Tensor) -> torch.Tensor:
-    """Return A log2(e), (N, E): exp(x) = 2^(x log2 e), laid out for reading one state's channels in a row."""
-    return (A.detach().T.double() * math.log2(math.e)).float()
 
 
 def _gradient_jobs(u: torch.Tensor, most: int) -> list[tuple[int, int, int, int]]:

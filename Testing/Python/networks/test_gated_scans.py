@@ -23,6 +23,7 @@ from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.selective_scan import available_backends
 from NNMambaLib.networks.threads import for_each
 from perturbed_networks import _enliven
+from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(available_backends()[name] is not None, reason=f"no {name}"))
@@ -209,27 +210,9 @@ def test_does_not_need_contiguous_arguments_and_leaves_them_unchanged(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_threads_may_call_at_once(backend):
-    torch.set_num_threads(2)
     parameters = converted(random_parameters(64, 8), torch.float32)
     cases = [random_mixed(1, 2000, 2, 64, seed=seed).float() for seed in (1, 2)]
-    alone = [gated_scans(case, parameters, 2, backend) for case in cases]
-    together = [[], []]
-    ready = threading.Barrier(2)
-
-    def work(index):
-        ready.wait()
-        for _ in range(5):
-            together[index].append(gated_scans(cases[index], parameters, 2, backend))
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for results, expected in zip(together, alone, strict=True):
-        assert len(results) == 5
-        for result in results:
-            torch.testing.assert_close(result, expected)
+    assert_two_threads_compute_what_one_does(lambda case: gated_scans(case, parameters, 2, backend), cases)
 
 
 @needs_numba

@@ -1,7 +1,6 @@
 """Every scan backend against the float64 recurrence of ``selective_scan_reference``."""
 
 import itertools
-import threading
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ import torch
 import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.selective_scan import available_backends, resolve_backend, selective_scan
+from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(reason is not None, reason=f"{name}: {reason}"))
@@ -305,23 +305,5 @@ def test_agrees_on_several_threads(backend, batch, channels):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_threads_may_scan_at_once(backend):
-    torch.set_num_threads(2)
     cases = [scan_inputs(1, 200, 64, 16, seed=seed) for seed in (1, 2)]
-    alone = [run(backend, case, delta_softplus=True) for case in cases]
-    together = [[], []]
-    ready = threading.Barrier(2)
-
-    def work(index):
-        ready.wait()
-        for _ in range(5):
-            together[index].append(run(backend, cases[index], delta_softplus=True))
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for results, expected in zip(together, alone, strict=True):
-        assert len(results) == 5
-        for result in results:
-            torch.testing.assert_close(result, expected)
+    assert_two_threads_compute_what_one_does(lambda case: run(backend, case, delta_softplus=True), cases)

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from NNMambaLib.engine import Engine
 from NNMambaLib.itk import to_image
 from NNMambaLib.markups_json import write_markups
+from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.results import Landmark, LandmarksResult
 from NNMambaLib.training.fetch_data import source_path
 from NNMambaLib.training.head_landmarks import LandmarkedHead, landmarked
@@ -111,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of convolutions")
     options = parser.parse_args(arguments)
 
     engine = Engine(device="cpu", precision=options.precision)

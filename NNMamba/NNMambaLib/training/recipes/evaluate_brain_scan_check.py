@@ -27,6 +27,7 @@ import numpy as np
 from NNMambaLib.commands.report import write_json
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.package import ModelPackage, open_package
+from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.output import make_folder
 from NNMambaLib.results import Prediction
 from NNMambaLib.training.fetch_data import SOURCES, Source
@@ -171,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of convolutions")
     options = parser.parse_args(arguments)
 
     engine, package = Engine(device="cpu", precision=options.precision), open_package(options.package)

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from NNMambaLib.engine import Engine
+from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.resampling import regular_grid, resample
 from NNMambaLib.training.fetch_data import source_path
 from NNMambaLib.training.head_model import TEXTURES_PER_CLASS
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of convolutions")
     parser.add_argument("--variant", action="append", choices=sorted(VARIANTS), default=[])
     options = parser.parse_args(arguments)
 
