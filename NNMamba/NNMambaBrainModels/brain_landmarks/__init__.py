@@ -1,0 +1,1 @@
+"""The `brain-landmarks` model: anatomical fiducials and centroids of deep nuclei."""

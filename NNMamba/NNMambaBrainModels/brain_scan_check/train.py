@@ -1,0 +1,113 @@
+"""The `brain-scan-check` recipe.
+
+    python -m NNMambaBrainModels.brain_scan_check.train --heads DIR --checkpoint FILE [--threads N]
+    python -m NNMambaBrainModels.brain_scan_check.train --stage 2 --initial WEIGHTS --heads DIR --checkpoint FILE
+
+trains on the head models that `label_maps` wrote, in two stages; started again with the same checkpoint, a stage
+carries on. The second starts from the weights that `package_brain_scan_check` made of the first, and weighs the
+contrast more: the first ends with every direction known, and T1-like volumes mistaken for FLAIR-like ones.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from NNMambaBrainModels.brain_scan_check.samples import CLASSES, ScanCheckSamples, ScanCheckSettings
+from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.soft_head import SoftHead
+from NNMambaBrainModels.recipe import recipe_parser, run_recipe
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.objectives.classification import ClassificationObjective
+from NNMambaLib.training.settings import TrainingSettings
+
+NETWORK = NetworkDescription("CLS", in_channels=1, out_channels=sum(CLASSES), base_width=16)
+# Acquired volumes teach what a scanner shows; draws of the atlas teach how heads differ.
+TRAINING_HEADS = {"ch2": 0.3, "09c": 0.3, **{f"atlas-{number}": 0.08 for number in range(5)}}
+CALIBRATION_HEADS = {"atlas-5": 0.5, "atlas-6": 0.5}
+TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-template")
+
+
+@dataclass(frozen=True)
+class ScanCheckObjective(ClassificationObjective):
+    """Four targets through sixteen hidden features, all of which are needed: none is dropped, none may die.
+
+    Rectified features that are nowhere positive get no gradient and never come back: with the plain rectifier this
+    network learnt directions and no contrast at all. While training the rectifier leaks, at first wholly.
+
+    leak, leak_until: slope of the rectifier below zero at first, and the part of training at which it has fallen
+        linearly to none.
+    contrast_weight: of the contrast's cross-entropy; each direction weighs 1.
+    """
+
+    leak: float = 1.0
+    leak_until: float = 0.7
+    contrast_weight: float = 1.0
+
+    def build_network(self) -> nn.Module:
+        network = super().build_network()
+        network.mlp[1] = nn.LeakyReLU(self.leak)
+        network.mlp[2] = nn.Dropout(0.0)
+        return network
+
+    def prepare_step(self, network: nn.Module, done: float) -> None:
+        network.mlp[1].negative_slope = self.leak * max(0.0, 1 - done / self.leak_until)
+
+    def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The cross-entropy of the targets that are known, their weighted mean."""
+        total, known = 0.0, 0.0
+        weights = (1.0, 1.0, 1.0, self.contrast_weight)
+        parts = zip(outputs.split(self.classes, dim=1), target.split(self.classes, dim=1), strict=True)
+        for weight, (logits, p) in zip(weights, parts, strict=True):
+            total = total + weight * functional.cross_entropy(logits, p, reduction="sum")
+            known = known + weight * (p.sum(1) > 0).sum()
+        return total / known.clamp_min(1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage of training is optimised, and the seed of its samples."""
+
+    objective: ScanCheckObjective
+    settings: TrainingSettings
+    data_seed: int
+
+
+_SHARED = {"batch_size": 16, "average_decay": 0.99, "checkpoint_every": 50, "workers": 1}
+STAGES = (
+    Stage(
+        ScanCheckObjective(NETWORK, CLASSES),
+        TrainingSettings(steps=3500, learning_rate=2e-3, warm_up_steps=100, **_SHARED),
+        2026,
+    ),
+    Stage(
+        ScanCheckObjective(NETWORK, CLASSES, leak=0.2, contrast_weight=4.0),
+        TrainingSettings(steps=2500, learning_rate=1.5e-3, warm_up_steps=50, **_SHARED),
+        2028,
+    ),
+)
+
+
+def load_heads(folder: Path, weights: dict[str, float]) -> list[tuple[SoftHead, float]]:
+    """Heads of `folder` with their weights. Raises FileNotFoundError when one is missing."""
+    return [(SoftHead.of(HeadModel.load(folder / f"{name}.npz")), weight) for name, weight in weights.items()]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = recipe_parser(__doc__.splitlines()[0])
+    parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
+    options = parser.parse_args(arguments)
+    heads = load_heads(options.heads, TRAINING_HEADS)
+    stage = STAGES[options.stage - 1]
+
+    def make_dataset(first: int, length: int) -> ScanCheckSamples:
+        return ScanCheckSamples(heads, ScanCheckSettings(), stage.data_seed, length, first)
+
+    run_recipe(options, stage.objective, stage.settings, make_dataset)
+
+
+if __name__ == "__main__":
+    main()

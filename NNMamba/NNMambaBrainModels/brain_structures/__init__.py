@@ -1,0 +1,1 @@
+"""The `brain-structures` model: labels of a head MR volume of any contrast."""

@@ -1,0 +1,86 @@
+"""The `brain-structures` recipe.
+
+    python -m NNMambaBrainModels.brain_structures.train --heads DIR --checkpoint FILE [--initial FILE] [--steps N]
+
+trains on the head models that `label_maps` and `abagen_heads` wrote; started again with the same checkpoint, it
+carries on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
+from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.structure_labels import StructureLabel
+from NNMambaBrainModels.recipe import recipe_parser, run_recipe
+from NNMambaBrainModels.synthesis.deformation import DeformationSettings
+from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
+from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.settings import TrainingSettings
+
+# Acquired volumes teach what a scanner shows; the others teach how heads differ.
+ACQUIRED = {"ch2": 0.25, "09c": 0.20}
+LABEL_MAPS = {"atlas-*": 0.30, "abagen-*": 0.25}
+TRAINING_SOURCES = (
+    "ch2",
+    "09c-T1w",
+    "09c-T2w",
+    "samseg-atlas",
+    "samseg-template",
+    "abagen-9861",
+    "abagen-10021",
+    "abagen-12876",
+    "abagen-14380",
+    "abagen-15496",
+    "abagen-15697",
+)
+DATA_SEED = 2028
+NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(StructureLabel), base_width=8)
+SETTINGS = TrainingSettings(
+    steps=1000,
+    learning_rate=2e-3,
+    weight_decay=0.2,
+    warm_up_steps=50,
+    average_decay=0.99,
+    precision="bfloat16",
+    workers=1,
+    checkpoint_every=25,
+)
+# A patch of 120 x 144 x 120 mm, which lies anywhere on the head.
+SYNTHESIS = SynthesisSettings(
+    shape=(80, 96, 80),
+    spacing=1.5,
+    t1_like_probability=0.6,
+    bias_field=(0.0, 0.6),
+    neck_probability=0.85,
+    neck_brightness=0.5,
+    deformation=DeformationSettings(translation=(60.0, 40.0, 26.0)),
+)
+
+
+def load_heads(folder: Path) -> list[tuple[HeadModel, float]]:
+    """Head models of `folder` with their weights. Raises FileNotFoundError where some are missing."""
+    heads = [(HeadModel.load(folder / f"{name}.npz"), weight) for name, weight in ACQUIRED.items()]
+    for pattern, weight in LABEL_MAPS.items():
+        paths = sorted(folder.glob(f"{pattern}.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No head model {pattern}.npz is in {folder}: run label_maps and abagen_heads.")
+        heads += [(HeadModel.load(path), weight / len(paths)) for path in paths]
+    return heads
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    options = recipe_parser(__doc__.splitlines()[0]).parse_args(arguments)
+    heads = load_heads(options.heads)
+
+    def make_dataset(first: int, length: int) -> SyntheticHeads:
+        return SyntheticHeads(heads, SYNTHESIS, DATA_SEED, length, first)
+
+    run_recipe(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
+
+
+if __name__ == "__main__":
+    main()

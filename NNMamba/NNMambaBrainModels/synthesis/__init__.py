@@ -1,0 +1,1 @@
+"""From a head model to a synthetic volume: deformation, contrast and artifacts."""

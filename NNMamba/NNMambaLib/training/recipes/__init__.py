@@ -1,1 +1,0 @@
-"""How the bundled models were trained, packaged and measured."""
