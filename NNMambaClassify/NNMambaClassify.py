@@ -35,7 +35,7 @@ class NNMambaClassify(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaClassifyParameterNode:
-    """What the panel is set to; saved with the scene."""
+    """What the panel is set to; saved with the volumes."""
 
     model: str = "brain-scan-check"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -90,7 +90,7 @@ class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
     def process(self, volumeNode, model="brain-scan-check", outputTable=None, name=None, device="auto", explain=None):
         """Classify a volume and return the table node with a row for each class of each question.
 
-        Bar plot and explanation are found from the table: see `NNMambaLib.scene_classification`.
+        Bar plot and explanation are found from the table: see `NNMambaLib.scene.classifications`.
 
         Args:
             volumeNode: a volume node, or a list with one for each of the model's channels.
@@ -103,14 +103,15 @@ class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
         """
-        from NNMambaLib import scene, scene_classification
+        from NNMambaLib import scene
         from NNMambaLib.engine import Engine
+        from NNMambaLib.scene import classifications
 
         reference, volumes = scene.volumes_from_nodes(volumeNode)
         result = Engine(device).classify(volumes, model, explain)
         if outputTable is None:
-            return scene_classification.add_classification(reference.GetScene(), result, reference, name)
-        scene_classification.replace_classification(outputTable, result, reference)
+            return classifications.add_classification(reference.GetScene(), result, reference, name)
+        classifications.replace_classification(outputTable, result, reference)
         return outputTable
 
 
@@ -131,7 +132,7 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
         self.assertEqual(table.GetNumberOfRows(), 3)
 
     def test_answer_is_explained_on_the_grid_of_the_volume(self):
-        from NNMambaLib.scene_classification import explanation_node
+        from NNMambaLib.scene.classifications import explanation_node
 
         volumeNode = self.addSample()
         table = NNMambaClassifyLogic().process(volumeNode, self.tinyPackage(), explain="random")
@@ -141,7 +142,7 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
     def addSample(self):
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
-        from NNMambaLib.volume_io import read_volume
+        from NNMambaLib.volumes.files import read_volume
 
         return scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
 

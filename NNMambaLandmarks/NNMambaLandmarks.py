@@ -32,7 +32,7 @@ class NNMambaLandmarks(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaLandmarksParameterNode:
-    """What the panel is set to; saved with the scene."""
+    """What the panel is set to; saved with the volumes."""
 
     model: str = "brain-landmarks"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -134,7 +134,7 @@ class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
         from NNMambaLib.models.random_package import random_manifest, write_random_package
-        from NNMambaLib.volume_io import read_volume
+        from NNMambaLib.volumes.files import read_volume
 
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
         manifest = random_manifest("landmarks", outputs=3, base_width=4, spacing=(4.0, 4.0, 4.0))

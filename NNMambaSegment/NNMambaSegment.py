@@ -32,7 +32,7 @@ class NNMambaSegment(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaSegmentParameterNode:
-    """What the panel is set to; saved with the scene."""
+    """What the panel is set to; saved with the volumes."""
 
     model: str = "brain-structures"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -134,7 +134,7 @@ class NNMambaSegmentTest(ScriptedLoadableModuleTest):
     def test_sample_volume_is_segmented(self):
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import find_package, sample_volume
-        from NNMambaLib.volume_io import read_volume
+        from NNMambaLib.volumes.files import read_volume
 
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
         segmentation = NNMambaSegmentLogic().process(volumeNode).GetSegmentation()

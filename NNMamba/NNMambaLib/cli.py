@@ -19,8 +19,9 @@ from NNMambaLib.commands import (
     segment,
     train,
 )
-from NNMambaLib.commands.report import check_outputs, check_report, write_json
+from NNMambaLib.commands.report import check_outputs, check_report
 from NNMambaLib.errors import NNMambaError
+from NNMambaLib.files import write_json
 from NNMambaLib.openmp import limit_spinning
 
 _COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, benchmark, demo, random_model)

@@ -19,14 +19,14 @@ from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.monitor import Monitor, Progress
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.description import PRECISIONS, NetworkDescription
 from NNMambaLib.networks.folding import fold
 from NNMambaLib.networks.selective_scan import resolve_backend
-from NNMambaLib.resampling import resample
+from NNMambaLib.progress import Monitor, Progress
 from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.resampling import resample
+from NNMambaLib.volumes.volume import Grid, Volume
 
 OnProgress = Callable[[Progress], None]
 IsCancelled = Callable[[], bool]

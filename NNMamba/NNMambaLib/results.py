@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from NNMambaLib.models.manifest import Label
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 RESEARCH_USE = "Research use only: not for diagnosis or treatment."
 

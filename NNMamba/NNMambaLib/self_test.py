@@ -10,9 +10,9 @@ from enum import Enum
 from NNMambaLib.errors import Cancelled, NNMambaError
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.monitor import Progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
 from NNMambaLib.worker.messages import Result
 

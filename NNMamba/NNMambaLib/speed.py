@@ -17,9 +17,9 @@ from NNMambaLib.inference.preprocessing import model_grid
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.monitor import Progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.units import format_bytes
-from NNMambaLib.volume import Grid, Volume, orientation_axes
+from NNMambaLib.volumes.volume import Grid, Volume, orientation_axes
 
 _FEWEST_TILES = 3
 # A volume that is done quickly is run again where its last tiles differ by more than this part of their median.

@@ -22,7 +22,7 @@ from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, find_package, sample_volume
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.variants import VARIANTS, set_scan_backend
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 from perturbed_networks import perturbed_network, random_network
 
 DIFFERENCE = 2e-6  # of the largest output

@@ -31,8 +31,8 @@ def synthetic_ct(size: tuple[int, int, int]) -> np.ndarray:
 def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
     """Write the volume and the model package; return their paths."""
     from NNMambaLib.models.random_package import random_manifest, write_random_package
-    from NNMambaLib.volume import Volume
-    from NNMambaLib.volume_io import write_volume
+    from NNMambaLib.volumes.files import write_volume
+    from NNMambaLib.volumes.volume import Volume
 
     volume, model = folder / "ct.nrrd", folder / "model"
     matrix = np.diag([*options.spacing, 1.0])
@@ -56,7 +56,7 @@ def segment(volume: Path, model: Path, step: float, threads: int) -> dict:
     import torch
 
     from NNMambaLib.engine import Engine
-    from NNMambaLib.volume_io import read_volume
+    from NNMambaLib.volumes.files import read_volume
 
     torch.set_num_threads(threads)
     given = read_volume(volume)

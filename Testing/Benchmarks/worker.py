@@ -36,7 +36,7 @@ def measure(folder: Path) -> dict:
     with SlicerHost() as host:
         from NNMambaLib import scene
         from NNMambaLib.panel.shared_worker import close_shared_worker
-        from NNMambaLib.volume import Volume
+        from NNMambaLib.volumes.volume import Volume
 
         def node(shape, name):
             voxels = np.random.default_rng(0).integers(-1000, 1000, (1, *shape), dtype=np.int16)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 # Six letters in three pairs; every orientation takes one of each pair, in any order.
 ORIENTATIONS = [

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import write_volume
+from NNMambaLib.volumes.files import write_volume
+from NNMambaLib.volumes.volume import Volume
 from phantoms import LANDMARKS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
 LABELS = {"background": 0, "body": 1, "lesion": 2}

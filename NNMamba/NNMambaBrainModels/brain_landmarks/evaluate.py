@@ -31,12 +31,12 @@ from NNMambaBrainModels.heads.landmark_set import FIDUCIALS, LANDMARKS
 from NNMambaBrainModels.heads.structure_labels import LEFT_BIT
 from NNMambaBrainModels.synthesis.synthesis import synthesize
 from NNMambaLib.engine import Engine
-from NNMambaLib.itk import to_image
-from NNMambaLib.markups_json import write_markups
+from NNMambaLib.export.markups_file import write_markups
 from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.results import Landmark, LandmarksResult
-from NNMambaLib.volume import Grid, Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.itk import to_image
+from NNMambaLib.volumes.volume import LPS_TO_RAS, Grid, Volume
 
 DEFORMED_CASES = 20
 DEFORMED_SEED = 4027
@@ -52,13 +52,12 @@ DEFORMED = replace(
 )
 WRONG = ("chest-ct", "macaque")
 _NOISE_SHAPE = (96, 112, 96)
-_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[np.ndarray | None]]:
     """Case `number`: a deformed, degraded volume of the head, and where its landmarks are, LPS mm (None: not in it)."""
     sample = synthesize(head.head, DEFORMED, np.random.default_rng((DEFORMED_SEED, number)))
-    matrix = _RAS @ np.diag([DEFORMED.spacing] * 3 + [1.0])
+    matrix = LPS_TO_RAS @ np.diag([DEFORMED.spacing] * 3 + [1.0])
     grid = Grid(DEFORMED.shape, matrix)
     target = landmark_target(sample, head.landmarks).numpy()
     positions = [grid.to_physical([row[:3]])[0] if row[3] == PRESENT else None for row in target]
@@ -101,7 +100,7 @@ def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndar
 def noise() -> Volume:
     """A head's worth of noise."""
     values = np.random.default_rng(0).standard_normal((1, *_NOISE_SHAPE)).astype(np.float32)
-    return Volume(values, _RAS @ np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
+    return Volume(values, LPS_TO_RAS @ np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
 
 
 def main(arguments: list[str] | None = None) -> None:

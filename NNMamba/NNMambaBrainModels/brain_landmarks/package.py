@@ -39,7 +39,7 @@ from NNMambaLib.models.package import write_package
 from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
 from NNMambaLib.training.trainer import Trainer
-from NNMambaLib.volume import Grid
+from NNMambaLib.volumes.volume import Grid
 
 PACKAGE = bundled_folder() / "brain-landmarks"
 VERSION = "0.1.0"

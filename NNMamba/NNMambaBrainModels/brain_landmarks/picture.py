@@ -16,8 +16,9 @@ import numpy as np
 
 from NNMambaBrainModels.brain_landmarks.evaluate import deformed
 from NNMambaBrainModels.brain_landmarks.train import average_head
-from NNMambaLib.evaluation.cases import paired_markups, read_markups
-from NNMambaLib.volume import Volume
+from NNMambaLib.evaluation.cases import paired_markups
+from NNMambaLib.export.markups_file import read_markups
+from NNMambaLib.volumes.volume import Volume
 
 WORST = 4
 _FOLDERS = {"deformed-t1": "T1w", "deformed-t2": "T2w"}

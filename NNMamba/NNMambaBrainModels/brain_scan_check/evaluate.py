@@ -26,14 +26,13 @@ import numpy as np
 
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
 from NNMambaBrainModels.heads.fetch_data import SOURCES, Source
-from NNMambaLib.commands.report import write_json
 from NNMambaLib.engine import Engine
+from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.models.package import ModelPackage, open_package
 from NNMambaLib.networks.description import PRECISIONS
-from NNMambaLib.output import make_folder
 from NNMambaLib.results import Prediction
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.volume import Volume
 
 _PYRADIOMICS = "pypi/pyradiomics-3.0.1/data"
 # The digest of a folder is that of its files one after another, by name.

@@ -17,7 +17,7 @@ from NNMambaBrainModels.brain_scan_check.package import PACKAGE
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.package import open_package
 from NNMambaLib.results import Prediction
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 _ROW_INCHES = (6.6, 2.2)
 _PERCENTILES = (0.5, 99.5)

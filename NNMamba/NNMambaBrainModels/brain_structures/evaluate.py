@@ -27,9 +27,9 @@ from NNMambaBrainModels.synthesis.mr_sequences import Contrast, sequence_means
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.networks.description import PRECISIONS
-from NNMambaLib.resampling import regular_grid, resample
-from NNMambaLib.volume import Grid, Volume
-from NNMambaLib.volume_io import read_volume, write_volume
+from NNMambaLib.volumes.files import read_volume, write_volume
+from NNMambaLib.volumes.resampling import regular_grid, resample
+from NNMambaLib.volumes.volume import Grid, Volume
 
 PACKAGE = bundled_folder() / "brain-structures"
 FLUID = (StructureLabel.VENTRICLES, StructureLabel.CSF)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaBrainModels.heads.held_out import HELD_OUT, held_out_volume
-from NNMambaLib.resampling import resample
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.resampling import resample
 
 _PERCENTILES = (0.5, 99.5)
 _ROW_INCHES = (7.2, 2.5)

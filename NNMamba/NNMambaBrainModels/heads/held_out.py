@@ -11,8 +11,8 @@ from NNMambaBrainModels.heads.brain_labels import SAMSEG_LEFT
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.label_maps import to_generator_classes
 from NNMambaBrainModels.heads.structure_labels import encode
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from NNMambaLib.commands.console import print_table
 from NNMambaLib.commands.job import add_job_arguments, run_job
-from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import OutputError
+from NNMambaLib.files import write_json
 
 
 def add_parser(commands) -> None:
@@ -22,8 +22,8 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.classification_report import write_report
-    from NNMambaLib.volume_io import check_format, read_volume
+    from NNMambaLib.export.classification_report import write_report
+    from NNMambaLib.volumes.files import check_format, read_volume
 
     _check_names(arguments)
     if arguments.explanation:
@@ -56,9 +56,9 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
 
 def _write_explanation(result, path: str) -> None:
-    from NNMambaLib.resampling import rectangular_grid, resample
-    from NNMambaLib.segmentation_file import provenance_metadata
-    from NNMambaLib.volume_io import write_volume
+    from NNMambaLib.export.segmentation_file import provenance_metadata
+    from NNMambaLib.volumes.files import write_volume
+    from NNMambaLib.volumes.resampling import rectangular_grid, resample
 
     volume = result.explanation.volume
     if volume.grid.sheared:

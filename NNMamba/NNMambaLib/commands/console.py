@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from NNMambaLib.monitor import Progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.units import format_bytes
 
 # Seconds between plain progress lines.

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
 from NNMambaLib.commands.job import add_engine_arguments, make_engine
-from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import ModelError
-from NNMambaLib.output import make_folder
+from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.results import RESEARCH_USE
 
 
@@ -22,9 +21,9 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.headless import slicer_libraries
     from NNMambaLib.models.catalogue import bundled_packages, sample_volume
-    from NNMambaLib.volume_io import read_volume
+    from NNMambaLib.scene.headless import slicer_libraries
+    from NNMambaLib.volumes.files import read_volume
 
     slicer_libraries()
     folder = make_folder(arguments.output)
@@ -54,9 +53,9 @@ def run(arguments: argparse.Namespace) -> dict:
 
 def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Path]:
     """Write what was found, for each task that a model is bundled for; return the files and time the stages."""
-    from NNMambaLib.markups_json import write_markups
-    from NNMambaLib.segmentation_file import write_segmentation
-    from NNMambaLib.views import render_views
+    from NNMambaLib.export.markups_file import write_markups
+    from NNMambaLib.export.segmentation_file import write_segmentation
+    from NNMambaLib.scene.result_picture import render_views
 
     segmentation = results.get("segmentation")
     landmarks = results.get("landmarks")
@@ -85,9 +84,11 @@ def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Pat
 
 
 def _write_scene(volume, segmentation, landmarks, classification, path: Path) -> None:
-    from NNMambaLib.headless import headless_scene, write_mrb
-    from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume
-    from NNMambaLib.scene_classification import add_classification
+    from NNMambaLib.scene.classifications import add_classification
+    from NNMambaLib.scene.headless import headless_scene, write_mrb
+    from NNMambaLib.scene.landmarks import add_landmarks
+    from NNMambaLib.scene.segmentations import add_segmentation
+    from NNMambaLib.scene.volumes import add_volume
 
     with headless_scene() as scene:
         node = add_volume(scene, volume, "Sample head T1")

@@ -6,8 +6,8 @@ import argparse
 from importlib.util import find_spec
 
 from NNMambaLib.commands.console import print_table
-from NNMambaLib.commands.report import write_json
 from NNMambaLib.errors import ModelError
+from NNMambaLib.files import write_json
 
 _NEEDED = ("monai", "sklearn", "scipy")
 
@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> dict:
     if missing:
         raise ModelError(f"Evaluation needs {', '.join(missing)}: install nnmamba with the extra evaluate.")
     from NNMambaLib.evaluation import report
+    from NNMambaLib.files import check_writable
     from NNMambaLib.models.catalogue import find_package
-    from NNMambaLib.output import check_writable
 
     check_writable(arguments.output, arguments.overwrite)
     if arguments.plot:

@@ -74,10 +74,10 @@ def run_job(
         task: ``segmentation``, ``landmarks`` or ``classification``.
         options: of the engine's method.
     """
+    from NNMambaLib.files import check_writable
     from NNMambaLib.inference.memory import available_bytes
     from NNMambaLib.models.catalogue import find_package
-    from NNMambaLib.output import check_writable
-    from NNMambaLib.volume_io import read_volume
+    from NNMambaLib.volumes.files import read_volume
 
     for name in outputs:
         check_writable(name, arguments.overwrite)

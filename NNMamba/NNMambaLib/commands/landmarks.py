@@ -18,7 +18,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.markups_json import write_markups
+    from NNMambaLib.export.markups_file import write_markups
 
     if not arguments.output.endswith(".mrk.json"):
         raise OutputError(f"{arguments.output} must end in .mrk.json, Slicer's format of markups.")

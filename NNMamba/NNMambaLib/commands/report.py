@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.output import atomic_file, check_writable
+from NNMambaLib.files import check_writable
 
 
 def check_report(arguments: argparse.Namespace) -> None:
@@ -42,9 +40,3 @@ def _outputs(arguments: argparse.Namespace) -> list[str]:
 def _check_differs(name: str, others: list[str]) -> None:
     if Path(name).absolute() in [Path(other).absolute() for other in others]:
         raise OutputError(f"{name} is asked for twice: give each input and output a file of its own.")
-
-
-def write_json(content: Any, path: str | Path) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,8 +25,8 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.segmentation_file import provenance_metadata, without_shear, write_segmentation
-    from NNMambaLib.volume_io import check_format, write_volume
+    from NNMambaLib.export.segmentation_file import provenance_metadata, without_shear, write_segmentation
+    from NNMambaLib.volumes.files import check_format, write_volume
 
     files = [name for name in (arguments.output, arguments.probabilities, arguments.entropy) if name]
     for name in files:

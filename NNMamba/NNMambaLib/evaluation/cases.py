@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.landmarks import Position
+from NNMambaLib.files import read_text
 
 _LABELS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii", ".mha")
 _MARKUPS = (".mrk.json",)
 _PREDICTIONS = (".json",)
-_FLIP = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0)}
 
 
 def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS) -> dict[str, tuple[Path, Path]]:
@@ -31,30 +30,6 @@ def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS
 def paired_markups(prediction: str | Path, reference: str | Path) -> dict[str, tuple[Path, Path]]:
     """Return as `paired_cases` does the files of markups (``.mrk.json``)."""
     return paired_cases(prediction, reference, _MARKUPS)
-
-
-def read_markups(path: Path) -> dict[str, Position]:
-    """Return {name: LPS position in mm, or None where it is undefined} of a markups file.
-
-    Raises:
-        VolumeError: if it cannot be opened, is no markups file, or names two points alike.
-    """
-    text = read_text(path)
-    try:
-        markup = json.loads(text)["markups"][0]
-        signs = _FLIP[markup.get("coordinateSystem", "LPS")]
-        names = [point["label"] for point in markup["controlPoints"]]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise VolumeError(f"{path} has two points named '{twice}': rename or remove one.")
-        return {
-            point["label"]: tuple(sign * value for sign, value in zip(signs, point["position"], strict=True))
-            if point.get("positionStatus", "defined") == "defined"
-            else None
-            for point in markup["controlPoints"]
-        }
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise VolumeError(f"{path} is no Slicer markups file ({error}): save it again as .mrk.json.") from error
 
 
 def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, tuple[dict, dict[str, str]]]:
@@ -106,20 +81,6 @@ def _is_answer(answer: object) -> bool:
 
 def _questions(content: dict) -> list[tuple[str, list[str]]]:
     return [(answer["target"], list(answer["probabilities"])) for answer in content["predictions"]]
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        VolumeError: if it cannot be opened or is no text in UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise VolumeError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-    except UnicodeDecodeError as error:
-        raise VolumeError(f"{path} is no text in UTF-8: save it again as such.") from error
 
 
 def _table(path: Path) -> Path:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RADII_MM = (2.0, 2.5, 3.0, 4.0)
+from NNMambaLib.volumes.volume import Position
 
-Position = tuple[float, float, float] | None
+RADII_MM = (2.0, 2.5, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LandmarkAccuracy:
 
 
 def compare_landmarks(
-    predictions: Sequence[Mapping[str, Position]], references: Sequence[Mapping[str, Position]]
+    predictions: Sequence[Mapping[str, Position | None]], references: Sequence[Mapping[str, Position | None]]
 ) -> dict[str, LandmarkAccuracy]:
     """Return the accuracy of every landmark that the references name.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 
 
 def plot_reliability(targets: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:

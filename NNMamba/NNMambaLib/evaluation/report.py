@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_markups, read_markups
+from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_markups
 from NNMambaLib.evaluation.classification import evaluate_classes
 from NNMambaLib.evaluation.landmarks import RADII_MM, compare_landmarks
 from NNMambaLib.evaluation.segmentation import LabelAgreement, compare_labels
 from NNMambaLib.evaluation.summary import Summary, summarise
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.export.markups_file import read_markups
+from NNMambaLib.volumes.files import read_volume
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 
 @dataclass(frozen=True)

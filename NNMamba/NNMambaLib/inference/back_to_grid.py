@@ -12,7 +12,7 @@ from NNMambaLib.inference import compiled
 from NNMambaLib.inference.blending import move_rows
 from NNMambaLib.inference.sliding_window import Rows
 from NNMambaLib.networks.threads import for_each
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Volume
 
 # Beyond the outermost voxels the probabilities go on as they are there for so many voxels: the model's grid may end
 # half a (large) voxel before the input's. Further out is background.

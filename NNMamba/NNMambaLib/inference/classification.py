@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from NNMambaLib.models.manifest import Target
-from NNMambaLib.monitor import Monitor
+from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Prediction
 
 

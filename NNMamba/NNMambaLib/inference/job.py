@@ -19,13 +19,13 @@ from NNMambaLib.inference import memory
 from NNMambaLib.inference.back_to_grid import label_type
 from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.monitor import Monitor
 from NNMambaLib.networks.allocation import memory_kept
 from NNMambaLib.networks.selective_scan import resolve_backend
 from NNMambaLib.networks.variants import set_scan_backend
+from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Provenance
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import check_voxels, stack_channels
+from NNMambaLib.volumes.checks import check_voxels, stack_channels
+from NNMambaLib.volumes.volume import Volume
 
 # A patch that is emptier than this is not what a model was trained on.
 _LEAST_COVERED = 0.5

@@ -13,9 +13,9 @@ from NNMambaLib.inference.prediction import tile_predictor
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
-from NNMambaLib.monitor import Monitor
+from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Landmark
-from NNMambaLib.volume import Grid
+from NNMambaLib.volumes.volume import Grid
 
 
 def detect(

@@ -14,9 +14,9 @@ from torch import nn
 from NNMambaLib.inference.classification import answer, fit_to_patch, patch_start
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.models.manifest import Target
-from NNMambaLib.monitor import Monitor
+from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Explanation, Prediction
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 # Of the model's patch, along each axis. What is hidden at a time is two cells wide, so that neighbours overlap by half.
 _CELLS = 8

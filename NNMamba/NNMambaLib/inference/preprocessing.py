@@ -8,8 +8,8 @@ import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.models.manifest import InputSpecification, Normalisation
-from NNMambaLib.resampling import regular_grid, resample
-from NNMambaLib.volume import Grid, Volume, reoriented_grid
+from NNMambaLib.volumes.resampling import regular_grid, resample
+from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Segmentatio
 from NNMambaLib.inference.prediction import softmax, tile_predictor
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
-from NNMambaLib.monitor import Monitor
-from NNMambaLib.volume import Grid
+from NNMambaLib.progress import Monitor
+from NNMambaLib.volumes.volume import Grid
 
 _RUNNING, _RETURNING = "Segmenting", "Back to the input's grid"
 

@@ -9,7 +9,7 @@ from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
 from NNMambaLib.inference.prediction import softmax
 from NNMambaLib.inference.sliding_window import Rows
 from NNMambaLib.networks import gated_scans
-from NNMambaLib.volume import Grid
+from NNMambaLib.volumes.volume import Grid
 
 
 def warm_up() -> None:

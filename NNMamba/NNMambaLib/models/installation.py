@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.files import make_folder
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user_folder
 from NNMambaLib.models.package import MANIFEST_FILE, ZIP_ERRORS, ModelPackage, folder_in_zip, open_package
-from NNMambaLib.output import make_folder
 from NNMambaLib.units import format_bytes
 
 # A package is data: whatever else lies beside it stays where it is.

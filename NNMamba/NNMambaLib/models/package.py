@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import ModelError
+from NNMambaLib.files import atomic_file, make_folder
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
-from NNMambaLib.output import atomic_file, make_folder
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,13 +12,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from NNMambaLib import scene as nnmamba_scene
-from NNMambaLib import scene_classification
-from NNMambaLib.classification_report import write_report
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.explanation_picture import color_limit, strongest
+from NNMambaLib.export.classification_report import write_report
+from NNMambaLib.export.explanation_picture import color_limit, strongest
 from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import ClassificationResult, Explanation
+from NNMambaLib.scene import classifications
 
 _PREDICTED_MARK = "\N{CHECK MARK}"
 # Of the explanation over the volume; where it is 0 it is transparent by itself.
@@ -76,12 +76,12 @@ class ClassifyTask(Task):
         """Put the answers into a table or a new one, and the explanation over the volume in slice views."""
         reference = nodes[0]
         if output is None:
-            output = scene_classification.add_classification(slicer.mrmlScene, result, reference)
+            output = classifications.add_classification(slicer.mrmlScene, result, reference)
         else:
-            scene_classification.replace_classification(output, result, reference)
+            classifications.replace_classification(output, result, reference)
         self.ui.outputSelector.setCurrentNode(output)
         self._output_changed(output)
-        explanation = scene_classification.explanation_node(output)
+        explanation = classifications.explanation_node(output)
         if explanation is not None:
             slicer.util.setSliceViewerLayers(
                 background=reference,
@@ -103,7 +103,7 @@ class ClassifyTask(Task):
     # --- result ---------------------------------------------------------------------------------------------------
 
     def _output_changed(self, node) -> None:
-        result = scene_classification.classification_of(node)
+        result = classifications.classification_of(node)
         table = self.ui.answersTable
         was_blocked = table.blockSignals(True)
         table.clearContents()
@@ -122,7 +122,7 @@ class ClassifyTask(Task):
         table.resizeColumnToContents(0)
         table.resizeColumnToContents(1)
         table.blockSignals(was_blocked)
-        self._show_chart(None if result is None else scene_classification.chart_node(node))
+        self._show_chart(None if result is None else classifications.chart_node(node))
         self.ui.explanationLabel.text = "" if result is None else _describe_explanation(result.explanation)
         self.ui.explanationLabel.visible = bool(self.ui.explanationLabel.text)
         self.ui.reportButton.enabled = result is not None
@@ -151,13 +151,13 @@ class ClassifyTask(Task):
     def _row_selected(self) -> None:
         item = self.ui.answersTable.item(self.ui.answersTable.currentRow(), 0)
         if item is not None:
-            scene_classification.plot_question(self.ui.outputSelector.currentNode(), item.text())
+            classifications.plot_question(self.ui.outputSelector.currentNode(), item.text())
 
     # --- report ---------------------------------------------------------------------------------------------------
 
     def _save_report(self, checked: bool = False) -> None:
         node = self.ui.outputSelector.currentNode()
-        volume_node = scene_classification.input_node(node)
+        volume_node = classifications.input_node(node)
         if volume_node is None:
             self._tell(_("The volume of this result is not in the scene any more: apply the model again."))
             return
@@ -178,7 +178,7 @@ class ClassifyTask(Task):
                 return
         try:
             volume = nnmamba_scene.volume_from_node(volume_node, check=False)
-            write_report(path, scene_classification.classification_of(node), volume)
+            write_report(path, classifications.classification_of(node), volume)
         except NNMambaError as error:
             self._tell(str(error))
 

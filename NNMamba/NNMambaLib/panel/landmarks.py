@@ -11,12 +11,12 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from NNMambaLib import landmark_review
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.landmark_review import ReviewedLandmark, ReviewState
 from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import LandmarksResult
+from NNMambaLib.scene import landmark_review
+from NNMambaLib.scene.landmark_review import ReviewedLandmark, ReviewState
 
 _MARKS = {
     ReviewState.PREDICTED: "\N{BULLET}",

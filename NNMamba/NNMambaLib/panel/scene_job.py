@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.errors import Cancelled, NNMambaError
-from NNMambaLib.monitor import Progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
 from NNMambaLib.worker.messages import Result
 

@@ -14,7 +14,7 @@ from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.panel.task_panel import Task
 from NNMambaLib.results import SegmentationResult
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 
 class SegmentTask(Task):

@@ -12,9 +12,9 @@ from slicer.i18n import tr as _
 from NNMambaLib.errors import Cancelled, ModelError, NNMambaError
 from NNMambaLib.models.catalogue import find_package, installed_packages
 from NNMambaLib.models.manifest import Channel, Manifest
-from NNMambaLib.monitor import Progress
 from NNMambaLib.panel.scene_job import SceneJob
 from NNMambaLib.panel.shared_worker import shared_worker
+from NNMambaLib.progress import Progress
 from NNMambaLib.results import Provenance
 from NNMambaLib.worker.messages import Result
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from NNMambaLib.errors import TrainingError
-from NNMambaLib.output import make_folder
+from NNMambaLib.files import make_folder
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 from NNMambaLib.training.trainer import Progress
 
 

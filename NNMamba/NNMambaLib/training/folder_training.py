@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from NNMambaLib.models.manifest import InputSpecification, Manifest
 from NNMambaLib.models.package import write_package
-from NNMambaLib.monitor import Progress as Shown
+from NNMambaLib.progress import Progress as Shown
 from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.curves import plot_curves, write_curves

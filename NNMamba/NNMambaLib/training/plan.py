@@ -14,7 +14,7 @@ from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import variant_for
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.survey import Survey
-from NNMambaLib.volume import reoriented_grid
+from NNMambaLib.volumes.volume import reoriented_grid
 
 _ORIENTATION = "RAS"
 _LARGEST_DENSE, _LARGEST_CLASSIFIED = 128, 192

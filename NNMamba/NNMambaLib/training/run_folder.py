@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import OutputError
+from NNMambaLib.files import atomic_file, make_folder
 from NNMambaLib.models.package import MANIFEST_FILE
-from NNMambaLib.output import atomic_file, make_folder
 from NNMambaLib.training.configuration import Configuration, as_json
 from NNMambaLib.training.data.persons import Split
 

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from NNMambaLib.files import atomic_file
 from NNMambaLib.models.random_package import label_color
-from NNMambaLib.output import atomic_file
 from NNMambaLib.training.data.prepared import PreparedCase
+from NNMambaLib.volumes.volume import Position
 
 _NAMES = ("axial", "coronal", "sagittal")
 _PERCENTILES = (1.0, 99.0)
 _ROWS = ("reference", "prediction")
-
-Position = tuple[float, float, float] | None
 
 
 def draw_labels(
@@ -34,7 +33,11 @@ def draw_labels(
 
 
 def draw_landmarks(
-    case: PreparedCase, reference: Sequence[Position], prediction: Sequence[Position], names: Sequence[str], path: Path
+    case: PreparedCase,
+    reference: Sequence[Position | None],
+    prediction: Sequence[Position | None],
+    names: Sequence[str],
+    path: Path,
 ) -> None:
     """Write a PNG of the first landmark that both have, all landmarks projected onto the slices through it."""
     known = [r for r, p in zip(reference, prediction, strict=True) if r is not None and p is not None]

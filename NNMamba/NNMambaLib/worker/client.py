@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
-from NNMambaLib.monitor import Progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.results import ClassificationResult, SegmentationResult
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker import voxels
 from NNMambaLib.worker.messages import Result, from_line, result_from_message, to_line
 from NNMambaLib.worker.process import LOG_FILE

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 # A piece is copied in a few milliseconds: a graphical interface stays alive between two.
 _PIECE_BYTES = 8 * 2**20

@@ -7,7 +7,7 @@ from NNMambaBrainModels.brain_landmarks.evaluate import noise
 from NNMambaBrainModels.brain_landmarks.revive_landmark import revive
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.catalogue import bundled_folder, sample_volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 
 MODEL = bundled_folder() / "brain-landmarks"
 

@@ -12,8 +12,8 @@ from NNMambaLib.engine import Engine
 from NNMambaLib.models.catalogue import find_package, sample_volume
 from NNMambaLib.models.manifest import format_manifest, parse_manifest
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.volume import Volume
 
 
 def test_manifest_follows_the_schema_and_fits_the_networks_outputs():

@@ -12,8 +12,8 @@ from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.package import write_package
 from NNMambaLib.models.random_package import random_manifest
 from NNMambaLib.networks.dense import DenseNetwork
-from NNMambaLib.resampling import regular_grid, resample
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.resampling import regular_grid, resample
+from NNMambaLib.volumes.volume import Grid, Volume
 from perturbed_networks import perturbed_network
 from phantoms import bodies, grid_matrix, oblique_rotation, sample
 

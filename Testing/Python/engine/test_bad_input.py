@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NNMambaLib import cli, volume_io
+from NNMambaLib import cli
 from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.files import atomic_file
 from NNMambaLib.models.random_package import random_manifest, write_random_package
-from NNMambaLib.output import atomic_file
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import write_volume
+from NNMambaLib.volumes import files
+from NNMambaLib.volumes.files import write_volume
+from NNMambaLib.volumes.volume import Volume
 
 
 @pytest.fixture
@@ -107,9 +108,9 @@ def test_disk_that_fails_while_a_file_is_read(refused, tmp_path, monkeypatch, en
 
     path = _written(tmp_path / f"case{ending}", _voxels())
     monkeypatch.setattr("gzip.open" if ending == ".nii.gz" else "builtins.open", fail)
-    monkeypatch.setattr(volume_io.Path, "open", lambda path, mode: io.BytesIO())
+    monkeypatch.setattr(files.Path, "open", lambda path, mode: io.BytesIO())
     with pytest.raises(VolumeError, match=r"cannot be opened \(Input/output error\)"):
-        volume_io.read_volume(path)
+        files.read_volume(path)
 
 
 def test_input_name_too_long_for_the_file_system(refused):
@@ -321,7 +322,7 @@ def test_name_too_long_for_the_file_system(refused, good, tmp_path):
 
 
 def test_name_too_long_for_the_temporary_file_is_refused_before_the_work(refused, good, tmp_path, monkeypatch):
-    monkeypatch.setattr(volume_io.sitk, "WriteImage", lambda *_, **__: pytest.fail("the work was done"))
+    monkeypatch.setattr(files.sitk, "WriteImage", lambda *_, **__: pytest.fail("the work was done"))
     words = "cannot be written (File name too long): choose a shorter name"
     refused(words, volumes=[good], output=tmp_path / f"{'x' * 245}.nrrd")
 
@@ -351,7 +352,7 @@ def test_disk_that_fills_up_leaves_no_half_file(refused, good, monkeypatch):
         Path(name).write_bytes(b"half")
         raise RuntimeError("sitk::ERROR: no space left on device")
 
-    monkeypatch.setattr(volume_io.sitk, "WriteImage", fail)
+    monkeypatch.setattr(files.sitk, "WriteImage", fail)
     refused("out.nrrd cannot be written (no space left on device): check space", volumes=[good])
 
 
@@ -477,8 +478,8 @@ def _deny(monkeypatch, denied):
         if Path(path) == denied:
             raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(volume_io.Path, "open", lambda path, *rest, **more: refuse(path) or opened(path, *rest, **more))
-    monkeypatch.setattr(volume_io.os, "listdir", lambda path: refuse(path) or listed(path))
+    monkeypatch.setattr(files.Path, "open", lambda path, *rest, **more: refuse(path) or opened(path, *rest, **more))
+    monkeypatch.setattr(files.os, "listdir", lambda path: refuse(path) or listed(path))
 
 
 def _manifest(package):

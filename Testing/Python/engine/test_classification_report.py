@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from NNMambaLib.classification_report import report_html, write_report
 from NNMambaLib.errors import OutputError
-from NNMambaLib.explanation_picture import color_limit, slice_pictures
+from NNMambaLib.export.classification_report import report_html, write_report
+from NNMambaLib.export.explanation_picture import color_limit, slice_pictures
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 
 _SHAPE = (30, 40, 36)
@@ -126,8 +126,8 @@ def test_slices_show_the_patient_as_their_letters_say(orientation):
 
 
 def test_sampling_agrees_with_simpleitk(volume):
-    from NNMambaLib.explanation_picture import _sampled
-    from NNMambaLib.itk import to_image
+    from NNMambaLib.export.explanation_picture import _sampled
+    from NNMambaLib.volumes.itk import to_image
 
     image, rng = to_image(volume), np.random.default_rng(0)
     indices = rng.uniform(0, 1, (500, 3)) * (np.array(_SHAPE[::-1]) - 1)
@@ -148,7 +148,7 @@ def test_faint_explanation_is_not_stretched_to_full_colour(volume):
 def test_file_is_replaced_as_a_whole_or_not_at_all(result, volume, tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("before")
-    monkeypatch.setattr("NNMambaLib.explanation_picture.png", lambda pixels: b"")
+    monkeypatch.setattr("NNMambaLib.export.explanation_picture.png", lambda pixels: b"")
     write_report(path, result, volume)
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     with pytest.raises(OutputError, match="cannot be written"):

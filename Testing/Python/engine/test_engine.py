@@ -25,7 +25,7 @@ from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.dense import DenseNetwork
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from perturbed_networks import perturbed_network
 from phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample
 
@@ -413,7 +413,7 @@ import sys, threading
 import numpy as np
 import psutil
 from NNMambaLib.engine import Engine
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 def watch():
     while not done.wait(0.002):

@@ -15,7 +15,7 @@ from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError
 from NNMambaLib.models.manifest import Normalisation, Target
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.models.random_package import random_manifest, write_random_package
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 
 _OBLIQUE = oblique_rotation()

@@ -8,7 +8,7 @@ import pytest
 from intensity_network import write_landmarks_package, write_segmentation_package
 from NNMambaLib.inference.landmarks import within
 from NNMambaLib.results import Landmark
-from NNMambaLib.volume import Grid
+from NNMambaLib.volumes.volume import Grid
 from phantoms import (
     LANDMARKS,
     ORIENTATIONS,

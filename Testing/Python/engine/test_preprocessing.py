@@ -8,7 +8,7 @@ import pytest
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference.preprocessing import needs_resampling, normalise, prepare
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalisation
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _VALUES = [-200.0, 0.0, 0.0, 10.0, 20.0, 50.0]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from NNMambaLib.resampling import rectangular_grid, regular_grid, resample
-from NNMambaLib.volume import Grid, Volume, reoriented_grid
+from NNMambaLib.volumes.resampling import rectangular_grid, regular_grid, resample
+from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
 from phantoms import CENTRE, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _SHAPE = (5, 7, 6)

@@ -5,11 +5,12 @@ import pytest
 import SimpleITK as sitk
 
 from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.export.segmentation_file import without_shear, write_segmentation
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.results import Provenance, SegmentationResult
-from NNMambaLib.segmentation_file import without_shear, write_segmentation
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import check_voxels, read_volume, stack_channels, write_volume
+from NNMambaLib.volumes.checks import check_voxels, stack_channels
+from NNMambaLib.volumes.files import read_volume, write_volume
+from NNMambaLib.volumes.volume import Volume
 from phantoms import grid_matrix, oblique_rotation
 
 _SHAPE = (4, 6, 5)

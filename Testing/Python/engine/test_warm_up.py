@@ -17,7 +17,7 @@ from NNMambaLib.engine import Engine
 from NNMambaLib.inference import numba_kernels
 from NNMambaLib.inference.warm_up import warm_up
 from NNMambaLib.networks import numba_gated
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 def compiled():
     kernels = [vars(module).values() for module in (numba_gated, numba_kernels)]

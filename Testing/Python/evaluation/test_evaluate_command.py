@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from NNMambaLib.cli import main
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import write_volume
+from NNMambaLib.volumes.files import write_volume
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("monai", reason="the extra evaluate is not installed")
 

@@ -10,7 +10,7 @@ from NNMambaLib.evaluation.classification import evaluate_classes, reliability
 from NNMambaLib.evaluation.landmarks import compare_landmarks
 from NNMambaLib.evaluation.segmentation import compare_labels
 from NNMambaLib.evaluation.summary import summarise
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("monai", reason="the extra evaluate is not installed")
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.headless import headless_scene
 from NNMambaLib.models.random_package import random_manifest, write_random_package
-from NNMambaLib.volume import Volume
+from NNMambaLib.scene.headless import headless_scene
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -50,7 +50,7 @@ def module(monkeypatch):
 
 @pytest.fixture
 def volume_node():
-    from NNMambaLib.scene import add_volume
+    from NNMambaLib.scene.volumes import add_volume
 
     voxels = np.random.default_rng(0).normal(size=(1, 24, 28, 32)).astype(np.float32)
     with headless_scene() as scene:

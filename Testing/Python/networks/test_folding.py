@@ -15,7 +15,7 @@ from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.folding import fold
 from NNMambaLib.networks.selective_scan import available_backends
 from NNMambaLib.networks.variants import VARIANTS, build_network, set_scan_backend
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 from perturbed_networks import perturbed_network, random_network
 
 BACKENDS = [name for name in ("torch", "numba") if available_backends()[name] is None]

@@ -47,7 +47,7 @@ def phantom():
 @pytest.fixture
 def head(host, phantom):
     """A volume node."""
-    from NNMambaLib.scene import add_volume
+    from NNMambaLib.scene.volumes import add_volume
 
     return add_volume(host.scene, phantom)
 

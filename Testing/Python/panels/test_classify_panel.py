@@ -44,7 +44,7 @@ def ui(widget):
 @pytest.fixture
 def expected(head):
     from NNMambaLib.engine import Engine
-    from NNMambaLib.scene import volume_from_node
+    from NNMambaLib.scene.volumes import volume_from_node
 
     return Engine("cpu").explain(volume_from_node(head), "two-questions", "contrast")
 
@@ -134,7 +134,7 @@ def test_layout_of_the_application_stays_as_it_is(host, widget):
 def test_explanation_is_shown_over_the_volume(host, head, widget, ui, expected):
     from slicer.util import arrayFromVolume
 
-    from NNMambaLib.scene_classification import explanation_node
+    from NNMambaLib.scene.classifications import explanation_node
 
     ui.explainCheckBox.checked = True
     ui.questionComboBox.currentIndex = 1
@@ -171,7 +171,7 @@ def test_existing_table_is_replaced(host, widget, ui, expected):
 
 
 def test_panel_gives_what_the_logic_gives_to_scripts(host, head, widget, ui):
-    from NNMambaLib.scene_classification import classification_of
+    from NNMambaLib.scene.classifications import classification_of
 
     ui.explainCheckBox.checked = True
     run(host, widget)

@@ -184,7 +184,7 @@ def test_new_result_is_not_accepted_beforehand(points, ui):
 def test_transform_moves_prediction_and_review_alike(host, points, ui):
     import vtk
 
-    from NNMambaLib.landmark_review import reviewed_landmarks
+    from NNMambaLib.scene.landmark_review import reviewed_landmarks
 
     ui.reviewTable.selectRow(1)
     ui.acceptButton.click()

@@ -42,7 +42,7 @@ def test_model_is_described_with_its_licence(ui):
 
 def test_apply_adds_the_segmentation_of_the_engine(host, head, widget, ui):
     from NNMambaLib.engine import Engine
-    from NNMambaLib.scene import volume_from_node
+    from NNMambaLib.scene.volumes import volume_from_node
 
     run(host, widget)
     node = ui.outputSelector.currentNode()
@@ -141,7 +141,7 @@ def test_every_widget_can_be_named_and_reached(ui):
 def test_another_scene_has_nothing_to_restore(host, head, phantom, widget, ui):
     import slicer
 
-    from NNMambaLib.scene import add_volume
+    from NNMambaLib.scene.volumes import add_volume
 
     run(host, widget)
     run(host, widget)

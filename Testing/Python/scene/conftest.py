@@ -12,7 +12,7 @@ from NNMambaLib.results import (
     Provenance,
     SegmentationResult,
 )
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from scene_checks import oblique_matrix
 
 TISSUE = Code("SCT", "85756007", "Tissue")
@@ -90,7 +90,7 @@ def classification(provenance):
 @pytest.fixture
 def scene():
     pytest.importorskip("slicer", reason="slicer-core is not installed")
-    from NNMambaLib.headless import headless_scene
+    from NNMambaLib.scene.headless import headless_scene
 
     with headless_scene() as scene:
         yield scene

@@ -7,15 +7,17 @@ import pytest
 
 import scene_checks
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume, volume_from_node
-from NNMambaLib.scene_classification import add_classification
+from NNMambaLib.scene.classifications import add_classification
+from NNMambaLib.scene.landmarks import add_landmarks
+from NNMambaLib.scene.segmentations import add_segmentation
+from NNMambaLib.scene.volumes import add_volume, volume_from_node
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 
 @pytest.fixture
 def bundle(scene, volume, segmentation, landmarks, classification, tmp_path):
-    from NNMambaLib.headless import write_mrb
+    from NNMambaLib.scene.headless import write_mrb
 
     reference = add_volume(scene, volume, "head")
     add_segmentation(scene, segmentation, reference, name="tissues", closed_surface=True)
@@ -27,7 +29,7 @@ def bundle(scene, volume, segmentation, landmarks, classification, tmp_path):
 
 
 def test_a_bundle_holds_everything(bundle, volume, segmentation, landmarks, classification):
-    from NNMambaLib.headless import headless_scene, read_mrb
+    from NNMambaLib.scene.headless import headless_scene, read_mrb
 
     with headless_scene() as scene:
         read_mrb(scene, bundle)
@@ -55,14 +57,14 @@ def test_nothing_else_is_left_behind(bundle):
 
 
 def test_a_bundle_can_be_replaced(bundle, scene):
-    from NNMambaLib.headless import write_mrb
+    from NNMambaLib.scene.headless import write_mrb
 
     write_mrb(scene, bundle)
     assert [path.name for path in bundle.parent.iterdir()] == ["scene.mrb"]
 
 
 def test_what_cannot_be_written_or_read_says_why(scene, tmp_path, monkeypatch):
-    from NNMambaLib.headless import read_mrb, write_mrb
+    from NNMambaLib.scene.headless import read_mrb, write_mrb
 
     with pytest.raises(OutputError, match=r"end it in \.mrb"):
         write_mrb(scene, tmp_path / "scene.zip")
@@ -78,7 +80,7 @@ def test_what_cannot_be_written_or_read_says_why(scene, tmp_path, monkeypatch):
 def test_scenes_need_slicers_libraries(monkeypatch):
     import sys
 
-    from NNMambaLib.headless import headless_scene
+    from NNMambaLib.scene.headless import headless_scene
 
     monkeypatch.setitem(sys.modules, "slicer", None)
     with pytest.raises(OutputError, match="install slicer-core"), headless_scene():
@@ -89,8 +91,8 @@ def test_another_package_named_slicer_is_told_from_slicers_libraries(monkeypatch
     import sys
     from types import ModuleType
 
-    from NNMambaLib.headless import headless_scene
-    from NNMambaLib.rendering import render_window_class
+    from NNMambaLib.scene.headless import headless_scene
+    from NNMambaLib.scene.rendering import render_window_class
 
     monkeypatch.setitem(sys.modules, "slicer", ModuleType("slicer"))
     with pytest.raises(OutputError, match="pip uninstall slicer, then install the extra scene"), headless_scene():
@@ -101,7 +103,7 @@ def test_another_package_named_slicer_is_told_from_slicers_libraries(monkeypatch
 
 
 def test_scenes_are_quiet(capfd):
-    from NNMambaLib.headless import headless_scene
+    from NNMambaLib.scene.headless import headless_scene
 
     with headless_scene() as scene:
         assert scene.GetNumberOfNodes() > 0

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from NNMambaLib.results import Explanation
-from NNMambaLib.scene import add_volume
-from NNMambaLib.scene_classification import (
+from NNMambaLib.scene.classifications import (
     add_classification,
     chart_node,
     classification_of,
@@ -16,7 +15,8 @@ from NNMambaLib.scene_classification import (
     plot_question,
     replace_classification,
 )
-from NNMambaLib.volume import Volume
+from NNMambaLib.scene.volumes import add_volume
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -166,7 +166,7 @@ def test_a_failure_leaves_table_and_scene_as_they_were(scene, head, classificati
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(f"NNMambaLib.scene_classification.{stage}", fail)
+    monkeypatch.setattr(f"NNMambaLib.scene.classifications.{stage}", fail)
     for change in (
         lambda: add_classification(scene, explained, head),
         lambda: replace_classification(table, explained, head),
@@ -179,7 +179,7 @@ def test_a_failure_leaves_table_and_scene_as_they_were(scene, head, classificati
 
 
 def test_saved_and_loaded_the_result_is_the_same(scene, head, explained, tmp_path):
-    from NNMambaLib.headless import headless_scene, read_mrb, write_mrb
+    from NNMambaLib.scene.headless import headless_scene, read_mrb, write_mrb
 
     add_classification(scene, explained, head, name="answers")
     write_mrb(scene, tmp_path / "scene.mrb")

@@ -9,11 +9,11 @@ import pytest
 
 import scene_checks
 from NNMambaLib.errors import OutputError
-from NNMambaLib.markups_json import write_markups
+from NNMambaLib.export.markups_file import write_markups
+from NNMambaLib.export.segmentation_file import write_segmentation
+from NNMambaLib.export.segments import segment_ids
 from NNMambaLib.models.manifest import Label
-from NNMambaLib.segmentation_file import write_segmentation
-from NNMambaLib.segments import segment_ids
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 
 
 def stored(scene, storage_class, node_class, path):
@@ -76,7 +76,7 @@ def test_segments_of_alike_names_have_ids_of_their_own():
 
 def test_files_are_written_without_slicers_libraries():
     script = (
-        "import sys, NNMambaLib.markups_json, NNMambaLib.segmentation_file; "
+        "import sys, NNMambaLib.export.markups_file, NNMambaLib.export.segmentation_file; "
         "raise SystemExit(any(name in sys.modules for name in ('slicer', 'vtk', 'torch')))"
     )
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import scene_checks
-from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume, volume_from_node
-from NNMambaLib.scene_classification import add_classification
-from NNMambaLib.volume import Volume
+from NNMambaLib.scene.classifications import add_classification
+from NNMambaLib.scene.landmarks import add_landmarks
+from NNMambaLib.scene.segmentations import add_segmentation
+from NNMambaLib.scene.volumes import add_volume, volume_from_node
+from NNMambaLib.volumes.volume import Volume
 from scene_checks import vtk_matrix
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
@@ -149,7 +151,7 @@ def test_a_failure_midway_leaves_the_scene_as_it_was(scene, segmentation, monkey
             raise MemoryError
         return slicer.vtkSegment()
 
-    monkeypatch.setattr("NNMambaLib.scene._segment", third_time_fails)
+    monkeypatch.setattr("NNMambaLib.scene.segmentations._segment", third_time_fails)
     with pytest.raises(MemoryError):
         add_segmentation(scene, segmentation)
     assert ids(scene) == before
@@ -159,7 +161,7 @@ def test_scene_code_needs_no_torch():
     import subprocess
     import sys
 
-    script = "import sys, NNMambaLib.scene, NNMambaLib.headless; raise SystemExit('torch' in sys.modules)"
+    script = "import sys, NNMambaLib.scene.volumes, NNMambaLib.scene.headless; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], env=_environment(), check=False).returncode == 0
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import OutputError
+from NNMambaLib.export.four_views import LANDMARK_COLOR, legend_rows, view_size
 from NNMambaLib.models.manifest import Label
-from NNMambaLib.picture import LANDMARK_COLOR, legend_rows, view_size
 from NNMambaLib.results import Landmark, LandmarksResult, SegmentationResult
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -61,7 +61,7 @@ def ball(provenance):
 
 
 def test_the_picture_shows_the_volume_and_its_labels(ball, tmp_path):
-    from NNMambaLib.views import render_views
+    from NNMambaLib.scene.result_picture import render_views
 
     volume, segmentation = ball
     path = render_views(tmp_path / "views.png", volume, segmentation, title="A ball", size=SIZE)
@@ -84,7 +84,7 @@ def test_the_picture_shows_the_volume_and_its_labels(ball, tmp_path):
 
 
 def test_landmarks_are_drawn_where_they_lie(ball, provenance, tmp_path):
-    from NNMambaLib.views import render_views
+    from NNMambaLib.scene.result_picture import render_views
 
     volume, _ = ball
     landmarks = LandmarksResult(
@@ -115,7 +115,7 @@ def test_the_legend_has_names_volumes_and_confidence(segmentation, landmarks):
 
 
 def test_a_hundred_labels_fit(ball, tmp_path):
-    from NNMambaLib.views import render_views
+    from NNMambaLib.scene.result_picture import render_views
 
     volume, segmentation = ball
     many = tuple(Label(value, f"Label {value} " * 6, (value, 255 - value, 90)) for value in range(1, 101))
@@ -124,7 +124,7 @@ def test_a_hundred_labels_fit(ball, tmp_path):
 
 
 def test_no_labels_found_is_a_picture_too(ball, tmp_path):
-    from NNMambaLib.views import render_views
+    from NNMambaLib.scene.result_picture import render_views
 
     volume, segmentation = ball
     nothing = Volume(np.zeros_like(segmentation.labels.array), volume.matrix)
@@ -133,8 +133,8 @@ def test_no_labels_found_is_a_picture_too(ball, tmp_path):
 
 
 def test_bad_requests_are_refused_before_the_work(ball, tmp_path, monkeypatch):
-    from NNMambaLib import rendering
-    from NNMambaLib.views import render_views
+    from NNMambaLib.scene import rendering
+    from NNMambaLib.scene.result_picture import render_views
 
     volume, segmentation = ball
     with pytest.raises(OutputError, match="does not exist"):
@@ -146,14 +146,14 @@ def test_bad_requests_are_refused_before_the_work(ball, tmp_path, monkeypatch):
         render_views(tmp_path / "views.png", volume, segmentation)
     rendering.render_window_class.cache_clear()
     crashed = SimpleNamespace(returncode=-11, stdout="")
-    monkeypatch.setattr("NNMambaLib.rendering.subprocess.run", lambda *_, **__: crashed)
+    monkeypatch.setattr("NNMambaLib.scene.rendering.subprocess.run", lambda *_, **__: crashed)
     with pytest.raises(OutputError, match="apt install libegl1 libgl1-mesa-dri"):
         render_views(tmp_path / "other.png", volume, segmentation)
 
     def hang(command, timeout, **options):
         raise subprocess.TimeoutExpired(command, timeout)
 
-    monkeypatch.setattr("NNMambaLib.rendering.subprocess.run", hang)
+    monkeypatch.setattr("NNMambaLib.scene.rendering.subprocess.run", hang)
     with pytest.raises(OutputError, match="OpenGL did not draw within 120 s: try again"):
         render_views(tmp_path / "other.png", volume, segmentation)
     rendering.render_window_class.cache_clear()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.scene import add_volume, volume_from_node
-from NNMambaLib.volume import Volume
+from NNMambaLib.scene.volumes import add_volume, volume_from_node
+from NNMambaLib.volumes.volume import Volume
 from scene_checks import array_of, oblique_matrix, vtk_matrix
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
@@ -145,7 +145,7 @@ def test_a_warp_off_the_lattice_is_refused(scene, volume):
 
 
 def test_voxels_outlive_the_scene(volume):
-    from NNMambaLib.headless import headless_scene
+    from NNMambaLib.scene.headless import headless_scene
 
     with headless_scene() as scene:
         read = volume_from_node(add_volume(scene, volume))

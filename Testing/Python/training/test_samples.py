@@ -14,7 +14,7 @@ from NNMambaLib.training.heatmap_calibration import DEFAULT_DECODING, fit_heatma
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
 from NNMambaLib.training.transforms import Augmentation
-from NNMambaLib.volume_io import write_volume
+from NNMambaLib.volumes.files import write_volume
 from phantoms import LANDMARKS, bright_points, sample
 from training_folders import LANDMARK_NAMES, phantom_grid, write_markups, write_segmentation_folder
 

@@ -14,7 +14,7 @@ import pytest
 from NNMambaLib.cli import main
 from NNMambaLib.models.package import open_package
 from NNMambaLib.training import folder_training
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
 from training_folders import (
     CONFIGURATION,
     LANDMARK_NAMES,

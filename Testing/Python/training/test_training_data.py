@@ -9,8 +9,8 @@ import pytest
 from NNMambaLib.cli import main
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.persons import read_persons, split_by_person
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume, write_volume
+from NNMambaLib.volumes.files import read_volume, write_volume
+from NNMambaLib.volumes.volume import Volume
 from training_folders import (
     LABELS,
     write_classes_folder,

@@ -15,7 +15,7 @@ import pytest
 
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, ModelError, OutputError, VolumeError, WorkerError
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker.client import JobRequest, JobState
 from NNMambaLib.worker.subprocess_transport import run_in_worker
 from phantoms import bodies, bright_points, grid_matrix, oblique_rotation, sample
@@ -287,7 +287,7 @@ _CALLER = """
     import sys, time
     from pathlib import Path
     import numpy as np
-    from NNMambaLib.volume import Volume
+    from NNMambaLib.volumes.volume import Volume
     from NNMambaLib.worker.client import JobRequest, WorkerClient
     from NNMambaLib.worker.subprocess_transport import SubprocessTransport
 

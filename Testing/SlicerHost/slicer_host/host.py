@@ -18,7 +18,7 @@ import slicer
 import slicer.util
 from PySide6 import QtCore, QtWidgets
 
-from NNMambaLib.headless import headless_application, read_mrb, write_mrb
+from NNMambaLib.scene.headless import headless_application, read_mrb, write_mrb
 from slicer_host import pythonqt
 from slicer_host.application import application, qSlicerIOManager, qSlicerMainWindow
 from slicer_host.dialogs import Dialogs, Shown

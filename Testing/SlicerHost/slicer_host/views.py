@@ -12,7 +12,7 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
-from NNMambaLib.rendering import render_window_class
+from NNMambaLib.scene.rendering import render_window_class
 from slicer_host.members import assigns
 from slicer_host.mrml_widgets import qMRMLTableView, qMRMLWidget
 from slicer_host.observers import Observers

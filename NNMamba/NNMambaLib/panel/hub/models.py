@@ -12,10 +12,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from NNMambaLib.errors import Cancelled, NNMambaError
+from NNMambaLib.files import make_folder
 from NNMambaLib.models.catalogue import find_package, installed_packages, user_folder
 from NNMambaLib.models.installation import delete_package, is_deletable
 from NNMambaLib.models.package import ModelPackage, open_package
-from NNMambaLib.output import make_folder
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.units import format_bytes

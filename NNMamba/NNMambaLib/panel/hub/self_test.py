@@ -6,10 +6,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.monitor import Progress
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.panel.task_panel import describe_progress
+from NNMambaLib.progress import Progress
 from NNMambaLib.self_test import SelfTest, Verdict
 
 _MARKS = {

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files, case_rows
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.persons import PERSONS_FILE, read_persons
-from NNMambaLib.volume_io import READABLE
+from NNMambaLib.volumes.files import READABLE
 
 UNKNOWN = -1
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import case_files, read_markups
+from NNMambaLib.evaluation.cases import case_files
+from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.persons import read_persons
-from NNMambaLib.volume_io import READABLE
+from NNMambaLib.volumes.files import READABLE
 
 _MARKUPS = ".mrk.json"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import case_files, read_text
+from NNMambaLib.evaluation.cases import case_files
+from NNMambaLib.files import read_text
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.persons import read_persons
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import TrainingError
+from NNMambaLib.files import make_folder
 from NNMambaLib.inference.preprocessing import Prepared, prepare
 from NNMambaLib.models.manifest import InputSpecification
-from NNMambaLib.output import make_folder
 from NNMambaLib.training.data.case import Case, read_case
-from NNMambaLib.volume import Grid
+from NNMambaLib.volumes.volume import Grid
 
 _ARRAY, _MATRIX = "volume", "matrix"
 Reference = dict[str, np.ndarray]

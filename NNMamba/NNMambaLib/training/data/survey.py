@@ -9,7 +9,7 @@ import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.training.data.case import Case, read_case
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Volume
 
 _KEPT = 5000
 

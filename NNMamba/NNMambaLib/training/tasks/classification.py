@@ -22,7 +22,7 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_classes
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Volume
 
 # A temperature fitted to fewer cases would be their own.
 _FEWEST_TO_CALIBRATE = 20

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import read_markups
 from NNMambaLib.evaluation.landmarks import compare_landmarks
+from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.inference.prediction import tile_predictor
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
@@ -28,24 +28,22 @@ from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_landmarks
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Position, Volume
 
 _RADIUS_MM = 4.0
 # Wherever the peak is: whether it is high enough is a question of calibration.
 _ANYWHERE = HeatmapDecoding(slope=1.0, intercept=0.0, threshold=0.0)
-
-Position = tuple[float, float, float] | None
 
 
 @dataclass(frozen=True)
 class Peaks:
     """LPS position in mm and height of each heatmap's peak; no position where the heatmap is empty."""
 
-    positions: tuple[Position, ...]
+    positions: tuple[Position | None, ...]
     heights: tuple[float, ...]
 
 
-Score = tuple[Peaks, list[Position]]
+Score = tuple[Peaks, list[Position | None]]
 
 
 class LandmarksTask:
@@ -133,7 +131,7 @@ class LandmarksTask:
     def picture(self, case: PreparedCase, prediction: Peaks, path: Path) -> None:
         draw_landmarks(case, self._positions(case), prediction.positions, self._names, path)
 
-    def _positions(self, case: PreparedCase) -> list[Position]:
+    def _positions(self, case: PreparedCase) -> list[Position | None]:
         rows = case.reference[LANDMARKS]
         places = case.grid.to_physical(rows[:, :3])
         return [tuple(place) if row[3] > 0 else None for row, place in zip(rows, places, strict=True)]

@@ -16,7 +16,6 @@ from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.models.random_package import label_color
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.resampling import resample
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.draws import LABELS, PLACES, SegmentationDraw
@@ -25,8 +24,9 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_labels
-from NNMambaLib.volume import Grid, Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.resampling import resample
+from NNMambaLib.volumes.volume import Grid, Volume
 
 # Voxels of each label that samples are placed about; the same for every case, so that small labels count.
 _PLACES = 1000

@@ -15,7 +15,7 @@ from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samples import Draw
 from NNMambaLib.training.objectives.objective import Objective
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Volume
 
 
 class Task(Protocol):

@@ -1,14 +1,16 @@
-"""Writing files that appear whole or not at all."""
+"""Reading text, and writing files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from NNMambaLib.errors import OutputError
+from NNMambaLib.errors import OutputError, VolumeError
 
 
 def check_writable(path: str | Path, overwrite: bool = False) -> Path:
@@ -79,3 +81,23 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 def _temporary(path: Path) -> Path:
     # The path's whole name stays at the end: writers choose the format by it.
     return path.with_name(f".nnmamba-{os.getpid()}-{path.name}")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        VolumeError: if it cannot be opened or is no text in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise VolumeError(f"{path} is no text in UTF-8: save it again as such.") from error
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write JSON; the file appears whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Volume
 
 
 def from_image(image: sitk.Image, name: str = "volume") -> Volume:

@@ -7,6 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
+Shape = tuple[int, int, int]
+"""Voxels along (z, y, x), as numpy has them; where a docstring says so, along (x, y, z)."""
+Spacing = tuple[float, float, float]
+"""mm between neighbouring voxels along (x, y, z)."""
+Position = tuple[float, float, float]
+"""A point in mm, LPS (x to the patient's left, y to the back, z to the head)."""
+
+# Between the two conventions for positions, in either direction: homogeneous, 4x4.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Anatomical direction of +x, +y, +z in LPS, and of their opposites.
 _POSITIVE, _NEGATIVE = "LPS", "RAI"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from NNMambaLib.explanation_picture import (
+from NNMambaLib.export.explanation_picture import (
     AGAINST_COLOR,
     FOR_COLOR,
     SlicePicture,
@@ -17,9 +17,9 @@ from NNMambaLib.explanation_picture import (
     slice_pictures,
     strongest,
 )
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 _STYLE = """
 body { font: 15px/1.45 sans-serif; color: #1c1e22; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }

@@ -1,6 +1,8 @@
 """Draw the thumbnail of the bundled sample volume, as Slicer's module Sample Data shows it.
 
-python -m NNMambaLib.thumbnail FILE.png
+    python Documentation/Scripts/sample_thumbnail.py FILE.png
+
+It needs the extra scene.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from NNMambaLib.headless import headless_application
+from NNMambaLib.export.four_views import write_png
+from NNMambaLib.files import check_writable
 from NNMambaLib.models.catalogue import sample_volume
-from NNMambaLib.output import check_writable
-from NNMambaLib.picture import write_png
-from NNMambaLib.rendering import add_slice, draw_slice, render_window_class
-from NNMambaLib.scene import add_volume
-from NNMambaLib.volume import Volume
-from NNMambaLib.volume_io import read_volume
+from NNMambaLib.scene.headless import headless_application
+from NNMambaLib.scene.rendering import add_slice, draw_slice, render_window_class
+from NNMambaLib.scene.volumes import add_volume
+from NNMambaLib.volumes.files import read_volume
+from NNMambaLib.volumes.volume import LPS_TO_RAS, Volume
 
 # Width and height in pixels that Slicer asks for.
 SIZE = (260, 280)
@@ -49,7 +51,7 @@ def _head(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     indices = np.argwhere(volume.array[0] > _AIR * volume.array.max())[:, ::-1]
     lps = indices @ volume.matrix[:3, :3].T + volume.matrix[:3, 3]
     # The nose and the like are few voxels.
-    low, high = np.percentile(lps * (-1, -1, 1), (0.2, 99.8), axis=0)
+    low, high = np.percentile(lps @ LPS_TO_RAS[:3, :3], (0.2, 99.8), axis=0)
     return low, high
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from NNMambaLib.itk import image_geometry, to_image
-from NNMambaLib.volume import Grid, Volume, orientation_axes, reoriented_grid
+from NNMambaLib.volumes.itk import image_geometry, to_image
+from NNMambaLib.volumes.volume import Grid, Volume, orientation_axes, reoriented_grid
 
 _INTERPOLATORS = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "bspline": sitk.sitkBSpline}
 

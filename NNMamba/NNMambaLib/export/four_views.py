@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 from NNMambaLib.results import RESEARCH_USE, LandmarksResult, SegmentationResult
 
 _PAPER = (24, 26, 31)

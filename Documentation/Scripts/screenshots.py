@@ -1,6 +1,6 @@
 """The README's pictures of the panels: each panel beside four views, with the bundled models on the sample volume.
 
-    python Testing/screenshots.py [--output Documentation] [NAME ...]
+    python Documentation/Scripts/screenshots.py [--output Documentation] [NAME ...]
 
 Runs the panels in the host (Testing/SlicerHost), which is not Slicer; it needs the extras fast, scene and test.
 """
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).parents[1]
+_CHECKOUT = Path(__file__).parents[2]
 sys.path[:0] = [str(_CHECKOUT / "NNMamba"), str(_CHECKOUT / "Testing" / "SlicerHost")]
 
 from slicer_host import SlicerHost  # noqa: E402
@@ -25,7 +25,7 @@ def sample_node(host: SlicerHost):
 
     from NNMambaLib import scene
     from NNMambaLib.models.catalogue import sample_volume
-    from NNMambaLib.volume_io import read_volume
+    from NNMambaLib.volumes.files import read_volume
 
     node = scene.add_volume(host.scene, read_volume(sample_volume()), "Sample head T1")
     slicer.util.setSliceViewerLayers(background=node, fit=True)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.headless import headless_application
-from NNMambaLib.output import check_writable
-from NNMambaLib.picture import LANDMARK_COLOR, View, compose, view_size, write_png
-from NNMambaLib.rendering import add_slice, draw_slice, draw_three_d, render_window_class
+from NNMambaLib.export.four_views import LANDMARK_COLOR, View, compose, view_size, write_png
+from NNMambaLib.files import check_writable
 from NNMambaLib.results import LandmarksResult, SegmentationResult
-from NNMambaLib.scene import add_landmarks, add_segmentation, add_volume
-from NNMambaLib.volume import Volume
+from NNMambaLib.scene.headless import headless_application
+from NNMambaLib.scene.landmarks import add_landmarks
+from NNMambaLib.scene.rendering import add_slice, draw_slice, draw_three_d, render_window_class
+from NNMambaLib.scene.segmentations import add_segmentation
+from NNMambaLib.scene.volumes import add_volume
+from NNMambaLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
     import slicer

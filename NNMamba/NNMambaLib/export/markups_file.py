@@ -1,4 +1,4 @@
-"""Writing landmarks as a Slicer markups file, without Slicer's libraries."""
+"""Slicer's markups files (``.mrk.json``), written and read without Slicer's libraries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from NNMambaLib.errors import OutputError
-from NNMambaLib.output import atomic_file
+from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.files import atomic_file, read_text
 from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
+from NNMambaLib.volumes.volume import Position
 
 # Slicer recognises the format by the end of this address; the file is never fetched.
 _SCHEMA = (
@@ -78,3 +79,30 @@ def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
         "visibility": True,
         "positionStatus": "defined" if landmark.found else "undefined",
     }
+
+
+_FLIP = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0)}
+
+
+def read_markups(path: Path) -> dict[str, Position | None]:
+    """Return {name: LPS position in mm, or None where it is undefined} of a markups file.
+
+    Raises:
+        VolumeError: if it cannot be opened, is no markups file, or names two points alike.
+    """
+    text = read_text(path)
+    try:
+        markup = json.loads(text)["markups"][0]
+        signs = _FLIP[markup.get("coordinateSystem", "LPS")]
+        names = [point["label"] for point in markup["controlPoints"]]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise VolumeError(f"{path} has two points named '{twice}': rename or remove one.")
+        return {
+            point["label"]: tuple(sign * value for sign, value in zip(signs, point["position"], strict=True))
+            if point.get("positionStatus", "defined") == "defined"
+            else None
+            for point in markup["controlPoints"]
+        }
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise VolumeError(f"{path} is no Slicer markups file ({error}): save it again as .mrk.json.") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 
 if TYPE_CHECKING:
     import slicer

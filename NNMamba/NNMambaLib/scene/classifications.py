@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.explanation_picture import AGAINST_COLOR, FOR_COLOR, color_limit
+from NNMambaLib.export.explanation_picture import AGAINST_COLOR, FOR_COLOR, color_limit
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction
-from NNMambaLib.scene import (
-    add_volume,
-    all_or_nothing,
-    describe_node,
-    new_node,
-    provenance_of,
-    result_name,
-    volume_from_node,
-)
+from NNMambaLib.scene.nodes import all_or_nothing, new_node, result_name
+from NNMambaLib.scene.provenance import describe_node, provenance_of
+from NNMambaLib.scene.volumes import add_volume, volume_from_node
 
 if TYPE_CHECKING:
     import slicer

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.results import Explanation
-from NNMambaLib.volume import Volume
+from NNMambaLib.volumes.volume import Volume
 
 # RGB in 0..1 where a region speaks against the class and for it; the colour-blind can tell them apart, too.
 AGAINST_COLOR, FOR_COLOR = (0.25, 0.55, 1.0), (1.0, 0.55, 0.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.headless import slicer_libraries
+from NNMambaLib.scene.headless import slicer_libraries
 
 if TYPE_CHECKING:
     import slicer

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.output import atomic_file
+from NNMambaLib.files import atomic_file
 from NNMambaLib.results import RESEARCH_USE
-from NNMambaLib.scene import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
+from NNMambaLib.scene.landmarks import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
 
 if TYPE_CHECKING:
     import slicer

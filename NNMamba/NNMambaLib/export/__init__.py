@@ -1,0 +1,1 @@
+"""Results as files and pictures that others open, without Slicer's libraries."""

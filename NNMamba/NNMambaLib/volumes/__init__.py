@@ -1,0 +1,1 @@
+"""Volumes: voxels with their place in the patient; reading, writing, checking and resampling them."""
