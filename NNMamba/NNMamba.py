@@ -87,7 +87,7 @@ class NNMambaLogic(ScriptedLoadableModuleLogic):
 
     def scanBackends(self):
         """Return {backend of the selective scan: None, or the reason why it cannot be used here}."""
-        from NNMambaLib.networks.selective_scan import available_backends
+        from NNMambaLib.networks.scan.selective_scan import available_backends
 
         return available_backends()
 

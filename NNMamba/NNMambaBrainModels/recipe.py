@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from NNMambaLib.networks.variants import expand_shared_layers
+from NNMambaLib.networks.state_dicts import expand_shared_layers
 from NNMambaLib.training.objectives.objective import Objective
 from NNMambaLib.training.settings import TrainingSettings
 from NNMambaLib.training.trainer import MakeDataset, Progress, Trainer

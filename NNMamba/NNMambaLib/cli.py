@@ -22,7 +22,7 @@ from NNMambaLib.commands import (
 from NNMambaLib.commands.report import check_outputs, check_report
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.files import write_json
-from NNMambaLib.openmp import limit_spinning
+from NNMambaLib.runtime.openmp import limit_spinning
 
 _COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, benchmark, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130

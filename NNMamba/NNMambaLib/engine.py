@@ -21,10 +21,11 @@ from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.description import PRECISIONS, NetworkDescription
-from NNMambaLib.networks.folding import fold
-from NNMambaLib.networks.selective_scan import resolve_backend
+from NNMambaLib.networks.folding.fold import fold
+from NNMambaLib.networks.scan.selective_scan import resolve_backend
 from NNMambaLib.progress import Monitor, Progress
 from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
+from NNMambaLib.runtime.devices import resolve_device
 from NNMambaLib.volumes.resampling import resample
 from NNMambaLib.volumes.volume import Grid, Volume
 
@@ -253,25 +254,6 @@ class Engine:
 def _check_step(step: float) -> None:
     if not 0 < step <= 1:
         raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
-
-
-def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` is that of `Engine`.
-
-    Raises:
-        BackendError: if it cannot be used on this machine.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BackendError(f"The device '{name}' cannot be used ({reason}): choose --device auto or cpu.") from error
-    return device
 
 
 def _check_precision(precision: str, device: torch.device) -> None:

@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 from NNMambaLib import __version__
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 
 _PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors", "numba", "mamba-ssm", "causal-conv1d", "slicer-core", "vtk")
 
@@ -28,10 +28,10 @@ def machine_report() -> dict[str, Any]:
     import psutil
     import torch
 
-    from NNMambaLib.engine import resolve_device
-    from NNMambaLib.networks.causal_convolution import causal_conv1d_unavailable_reason
     from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-    from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
+    from NNMambaLib.networks.scan.causal_convolution import causal_conv1d_unavailable_reason
+    from NNMambaLib.networks.scan.selective_scan import available_backends, resolve_backend
+    from NNMambaLib.runtime.devices import resolve_device
 
     device = resolve_device()
     memory = psutil.virtual_memory()

@@ -18,7 +18,7 @@ from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.progress import Progress
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.volumes.volume import Grid, Volume, orientation_axes
 
 _FEWEST_TILES = 3

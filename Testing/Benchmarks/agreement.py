@@ -21,7 +21,8 @@ from NNMambaLib.inference.classification import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, find_package, sample_volume
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.networks.variants import VARIANTS, set_scan_backend
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.volumes.files import read_volume
 from perturbed_networks import perturbed_network, random_network
 

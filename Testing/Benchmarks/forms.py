@@ -9,11 +9,11 @@ import torch
 from plain_eager import PlainClassifier, PlainSegCss
 from torch import nn
 
-from NNMambaLib.networks.allocation import memory_kept
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-from NNMambaLib.networks.folding import fold
-from NNMambaLib.networks.selective_scan import available_backends
-from NNMambaLib.networks.variants import set_scan_backend
+from NNMambaLib.networks.folding.fold import fold
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import available_backends
+from NNMambaLib.runtime.allocation import memory_kept
 from perturbed_networks import perturbed_network
 
 _PLAIN = {"SEG-CSS": PlainSegCss, "CLS": PlainClassifier}

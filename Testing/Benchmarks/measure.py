@@ -24,7 +24,7 @@ import torch
 CHECKOUT = Path(__file__).parents[2]
 sys.path[:0] = [str(CHECKOUT / "NNMamba"), str(CHECKOUT / "Testing" / "Python")]
 
-from NNMambaLib.openmp import limit_spinning  # noqa: E402
+from NNMambaLib.runtime.openmp import limit_spinning  # noqa: E402
 
 MIB, GIB = 2**20, 2**30
 

@@ -25,7 +25,7 @@ from measure import (
 from part import Check, Goal, Part, main, make_parser
 from plain_eager import sequential_scan
 
-from NNMambaLib.networks.selective_scan import available_backends, selective_scan
+from NNMambaLib.networks.scan.selective_scan import available_backends, selective_scan
 
 LOOP, MAMBAPY = "loop over the tokens", "mambapy, parallel scan"
 TORCH, NUMBA = "NNMamba, two passes in PyTorch", "NNMamba, kernel in numba"

@@ -22,8 +22,8 @@ from plain_eager import sequential_scan
 
 from NNMambaLib.networks import mamba
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.networks.selective_scan import available_backends, selective_scan
-from NNMambaLib.networks.variants import set_scan_backend
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import available_backends, selective_scan
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.optimisation import make_optimizer
 from NNMambaLib.training.settings import TrainingSettings

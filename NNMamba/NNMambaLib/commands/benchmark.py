@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> dict:
     import torch
 
     from NNMambaLib.models.catalogue import find_package
-    from NNMambaLib.networks.selective_scan import resolve_backend
+    from NNMambaLib.networks.scan.selective_scan import resolve_backend
     from NNMambaLib.speed import measure_speed
 
     if arguments.threads is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from NNMambaLib.progress import Progress
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 
 # Seconds between plain progress lines.
 _PAUSE = 5.0

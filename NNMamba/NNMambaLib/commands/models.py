@@ -6,7 +6,7 @@ import argparse
 
 from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.errors import ModelError
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 
 
 def add_parser(commands) -> None:

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from NNMambaLib.inference import compiled
 from NNMambaLib.inference.blending import move_rows
 from NNMambaLib.inference.sliding_window import Rows
-from NNMambaLib.networks.threads import for_each
+from NNMambaLib.kernels import availability
+from NNMambaLib.runtime.threads import for_each, split
 from NNMambaLib.volumes.volume import Grid, Volume
 
 # Beyond the outermost voxels the probabilities go on as they are there for so many voxels: the model's grid may end
@@ -105,13 +105,13 @@ class Resampled:
             self._highest = np.zeros(rows.stored.shape[:3], self._arrays.labels.dtype)
         label_voxels(rows.stored, self._highest, rows.within, (0, 0, 0))
         reach = self._reach(rows)
-        kernels = compiled.kernels()
+        kernels = availability.label_kernels()
         if kernels is not None and self._only_labels:
             for_each(
                 lambda first, last: kernels.label_interpolated(
                     rows.stored, self._highest, *reach, self._arrays.labels, first, last
                 ),
-                compiled.split(len(self._arrays.labels)),
+                split(len(self._arrays.labels)),
             )
         else:
             for_each(
@@ -142,10 +142,7 @@ class Resampled:
         return self._origin, self._steps, low, high, lowest, uppermost, shift
 
     def _interpolate(self, plane: int, values: np.ndarray, origin, steps, low, high, lowest, uppermost, shift) -> None:
-        """Do in numpy for one plane of the target what `numba_kernels.label_interpolated` does, and what else is asked.
-
-        Args: see there.
-        """
+        """Do for one plane of the target, in numpy, what `kernels.labels.label_interpolated` does, with its arguments."""
         labels = self._arrays.labels[plane]
         lines, i = (np.arange(size, dtype=float) for size in labels.shape)
         starts = origin[:, None] + plane * steps[0][:, None] + lines * steps[1][:, None]
@@ -199,10 +196,10 @@ def label_voxels(values: np.ndarray, labels: np.ndarray, place: tuple[slice, ...
         values: (z, y, x, output), C-contiguous.
         labels: (z, y, x), written at the voxels' indices plus `shift`.
     """
-    kernels = compiled.kernels()
+    kernels = availability.label_kernels()
     begin, end = tuple(part.start for part in place), tuple(part.stop for part in place)
     if kernels is not None:
-        planes = [(begin[0] + first, begin[0] + last) for first, last in compiled.split(end[0] - begin[0])]
+        planes = [(begin[0] + first, begin[0] + last) for first, last in split(end[0] - begin[0])]
         for_each(lambda first, last: kernels.label(values, labels, begin, end, shift, first, last), planes)
         return
     target = tuple(slice(part.start + moved, part.stop + moved) for part, moved in zip(place, shift, strict=True))

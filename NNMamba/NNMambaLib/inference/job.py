@@ -19,11 +19,11 @@ from NNMambaLib.inference import memory
 from NNMambaLib.inference.back_to_grid import label_type
 from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.networks.allocation import memory_kept
-from NNMambaLib.networks.selective_scan import resolve_backend
-from NNMambaLib.networks.variants import set_scan_backend
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import resolve_backend
 from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Provenance
+from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.checks import check_voxels, stack_channels
 from NNMambaLib.volumes.volume import Volume
 

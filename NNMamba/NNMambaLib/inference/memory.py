@@ -12,7 +12,7 @@ import torch
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 
 _FLOAT = 4
 # What allocators and libraries take beside the arrays that are counted.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.inference import compiled
-from NNMambaLib.networks.threads import for_each
+from NNMambaLib.kernels import availability
+from NNMambaLib.runtime.threads import for_each, split
 
 _AXIS = {"z": 2, "y": 3, "x": 4}
 
@@ -48,7 +48,7 @@ def softmax(y: torch.Tensor) -> torch.Tensor:
     last = y.movedim(1, -1)
     if y.dtype != torch.float32 or y.device.type != "cpu" or not last.is_contiguous():
         return torch.softmax(y, dim=1)
-    kernels = compiled.kernels()
+    kernels = availability.label_kernels()
     if kernels is None:
         # torch's own softmax is slow over a short axis that lies last in memory.
         y -= y.amax(1, keepdim=True)
@@ -56,5 +56,5 @@ def softmax(y: torch.Tensor) -> torch.Tensor:
         y /= y.sum(1, keepdim=True)
         return y
     rows = last.numpy().reshape(-1, y.shape[1])
-    for_each(lambda first, last: kernels.softmax(rows, first, last), compiled.split(len(rows), least=4096))
+    for_each(lambda first, last: kernels.softmax(rows, first, last), split(len(rows), least=4096))
     return y

@@ -8,7 +8,7 @@ import torch
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
 from NNMambaLib.inference.prediction import softmax
 from NNMambaLib.inference.sliding_window import Rows
-from NNMambaLib.networks import gated_scans
+from NNMambaLib.networks.scan import gated_scans
 from NNMambaLib.volumes.volume import Grid
 
 

@@ -14,7 +14,7 @@ from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.files import make_folder
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user_folder
 from NNMambaLib.models.package import MANIFEST_FILE, ZIP_ERRORS, ModelPackage, folder_in_zip, open_package
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 
 # A package is data: whatever else lies beside it stays where it is.
 _DATA_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".csv", ".png", ".jpg")

@@ -9,7 +9,8 @@ from torch import nn
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.networks.variants import build, drop_shared_copies, expand_shared_layers
+from NNMambaLib.networks.state_dicts import drop_shared_copies, expand_shared_layers
+from NNMambaLib.networks.variants import build
 
 
 def network_from_bytes(content: bytes, description: NetworkDescription, source: str) -> nn.Module:

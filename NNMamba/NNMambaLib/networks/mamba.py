@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.causal_convolution import causal_convolution_silu
-from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
+from NNMambaLib.networks.scan.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.scan.selective_scan import resolve_backend, selective_scan
 
 
 class Mamba(nn.Module):
@@ -67,3 +67,10 @@ class Mamba(nn.Module):
             backend=self.scan_backend,
         )
         return self.out_proj(y)
+
+
+def set_scan_backend(network: nn.Module, backend: str) -> None:
+    """Make every Mamba block of a network, plain or folded, use the named scan backend (see `selective_scan`)."""
+    for module in network.modules():
+        if hasattr(module, "scan_backend"):
+            module.scan_backend = backend

@@ -15,8 +15,6 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from NNMambaLib.errors import BackendError
-
 # The first process prepares data and validates while the others wait.
 _PATIENCE = timedelta(hours=12)
 
@@ -72,22 +70,3 @@ def mean_over_processes(value: float, device: torch.device) -> float:
     total = torch.tensor(value, dtype=torch.float64, device=device)
     distributed.all_reduce(total)
     return total.item() / process_count()
-
-
-def training_device(name: str = "auto") -> torch.device:
-    """Return the device to train on: ``auto`` is this process's CUDA device where there is one, else the CPU.
-
-    Raises:
-        BackendError: if the named device cannot be used.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BackendError(f"The device '{name}' cannot be used ({reason}): choose --device auto or cpu.") from error
-    return device

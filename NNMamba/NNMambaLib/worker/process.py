@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.openmp import limit_spinning
+from NNMambaLib.runtime.openmp import limit_spinning
 from NNMambaLib.worker.messages import from_line, result_to_message, to_line
 from NNMambaLib.worker.questions import answer
 from NNMambaLib.worker.voxels import map_volume

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from intensity_network import write_segmentation_package
-from NNMambaLib.inference import compiled
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
 from NNMambaLib.inference.prediction import softmax
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.kernels import availability
 from NNMambaLib.models.package import write_package
 from NNMambaLib.models.random_package import random_manifest
-from NNMambaLib.networks.dense import DenseNetwork
+from NNMambaLib.networks.encoder_decoder import DenseNetwork
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume
 from perturbed_networks import perturbed_network
@@ -195,11 +195,11 @@ def test_softmax_is_that_of_torch_and_keeps_what_is_no_number(way, layout):
 def _take(monkeypatch, way):
     if way == "compiled":
         pytest.importorskip("numba")
-        from NNMambaLib.inference import numba_kernels
+        from NNMambaLib.kernels import labels
 
-        monkeypatch.setattr(compiled, "kernels", lambda: numba_kernels)
+        monkeypatch.setattr(availability, "label_kernels", lambda: labels)
     else:
-        monkeypatch.setattr(compiled, "kernels", lambda: None)
+        monkeypatch.setattr(availability, "label_kernels", lambda: None)
 
 
 def _probabilities(shape):

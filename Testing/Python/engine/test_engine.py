@@ -24,7 +24,7 @@ from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-from NNMambaLib.networks.dense import DenseNetwork
+from NNMambaLib.networks.encoder_decoder import DenseNetwork
 from NNMambaLib.volumes.volume import Volume
 from perturbed_networks import perturbed_network
 from phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample

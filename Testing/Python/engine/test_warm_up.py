@@ -7,20 +7,19 @@ import sys
 import pytest
 
 from NNMambaLib.models.random_package import random_manifest, write_random_package
-from NNMambaLib.networks.selective_scan import available_backends
+from NNMambaLib.networks.scan.selective_scan import available_backends
 
 # A process of its own: in this one, tests before may have compiled the kernels.
 _PROGRAM = """
 import sys
 import numpy as np
 from NNMambaLib.engine import Engine
-from NNMambaLib.inference import numba_kernels
 from NNMambaLib.inference.warm_up import warm_up
-from NNMambaLib.networks import numba_gated
+from NNMambaLib.kernels import gated_scan, labels
 from NNMambaLib.volumes.volume import Volume
 
 def compiled():
-    kernels = [vars(module).values() for module in (numba_gated, numba_kernels)]
+    kernels = [vars(module).values() for module in (gated_scan, labels)]
     return {k.py_func.__name__: len(k.signatures) for group in kernels for k in group if hasattr(k, "signatures")}
 
 warm_up()

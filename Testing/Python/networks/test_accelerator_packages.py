@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from NNMambaLib import networks
-from NNMambaLib.networks import causal_convolution, scan_mamba_ssm, scan_numba, scan_torch
-from NNMambaLib.networks.selective_scan import available_backends, resolve_backend
+from NNMambaLib import kernels
+from NNMambaLib.networks.scan import causal_convolution, mamba_ssm_backend, numba_backend, torch_backend
+from NNMambaLib.networks.scan.selective_scan import available_backends, resolve_backend
 
 
 def channels_last(tensor):
@@ -22,7 +22,7 @@ def channels_last(tensor):
 def selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
     """mamba-ssm's interface: u, delta, z (batch, E, L), B, C (batch, N, L)."""
     u, delta, B, C, z = (channels_last(t) for t in (u, delta, B, C, z))
-    return channels_last(scan_torch.scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, False))
+    return channels_last(torch_backend.scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, False))
 
 
 def causal_conv1d_fn(x, weight, bias, activation):
@@ -53,7 +53,7 @@ def test_mamba_ssm_is_handed_its_own_layout(packages, reverse):
     u, delta, z = (torch.randn(2, tokens, channels) for _ in range(3))
     B, C = (torch.randn(2, tokens, states) for _ in range(2))
     rest = -torch.rand(channels, states), B, C, torch.randn(channels), z, torch.randn(channels), True, reverse
-    torch.testing.assert_close(scan_mamba_ssm.scan(u, delta, *rest), scan_torch.scan(u, delta, *rest))
+    torch.testing.assert_close(mamba_ssm_backend.scan(u, delta, *rest), torch_backend.scan(u, delta, *rest))
 
 
 def test_causal_conv1d_is_handed_its_own_layout(packages):
@@ -79,11 +79,11 @@ def test_without_a_gpu_both_say_why_they_are_not_used():
 
 def test_numba_that_cannot_be_imported_is_named_and_left_out(monkeypatch):
     """As beside a numpy that is newer than it knows."""
-    scan_numba.unavailable_reason.cache_clear()
-    monkeypatch.setitem(sys.modules, "NNMambaLib.networks.numba_kernels", None)
-    monkeypatch.delattr(networks, "numba_kernels", raising=False)
+    numba_backend.unavailable_reason.cache_clear()
+    monkeypatch.setitem(sys.modules, "NNMambaLib.kernels.scan", None)
+    monkeypatch.delattr(kernels, "scan", raising=False)
     try:
         assert "numba cannot be imported" in available_backends()["numba"]
         assert resolve_backend("auto") == "torch"
     finally:
-        scan_numba.unavailable_reason.cache_clear()
+        numba_backend.unavailable_reason.cache_clear()

@@ -9,12 +9,13 @@ import torch
 from NNMambaLib.inference.classification import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
-from NNMambaLib.networks import folded_upsampling
-from NNMambaLib.networks.allocation import memory_kept
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-from NNMambaLib.networks.folding import fold
-from NNMambaLib.networks.selective_scan import available_backends
-from NNMambaLib.networks.variants import VARIANTS, build_network, set_scan_backend
+from NNMambaLib.networks.folding import folded_upsampling
+from NNMambaLib.networks.folding.fold import fold
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import available_backends
+from NNMambaLib.networks.variants import VARIANTS, build_network
+from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.files import read_volume
 from perturbed_networks import perturbed_network, random_network
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import networks_reference as reference
-from NNMambaLib.networks.selective_scan import available_backends
-from NNMambaLib.networks.variants import VARIANTS, set_scan_backend
+from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import available_backends
+from NNMambaLib.networks.variants import VARIANTS
 from perturbed_networks import perturbed_network
 
 SIZE = (16, 32, 48)  # z, y, x: all different, so that no two axes can be mistaken for each other

@@ -18,10 +18,10 @@ from torch.nn import functional
 import NNMambaLib
 import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
-from NNMambaLib.networks.gated_scans import ScanParameters, gated_scans, warm_up
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.networks.selective_scan import available_backends
-from NNMambaLib.networks.threads import for_each
+from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans, warm_up
+from NNMambaLib.networks.scan.selective_scan import available_backends
+from NNMambaLib.runtime.threads import for_each
 from perturbed_networks import _enliven
 from thread_checks import assert_two_threads_compute_what_one_does
 
@@ -225,10 +225,10 @@ def test_works_in_a_process_that_was_spawned():
 
 
 COUNT_COMPILATIONS = """
-from NNMambaLib.networks.gated_scans import warm_up
+from NNMambaLib.networks.scan.gated_scans import warm_up
 warm_up()
-from NNMambaLib.networks import numba_gated, numba_kernels
-kernels = [numba_gated.convolve, *numba_gated.SCANS.values(), *numba_kernels.SCANS.values()]
+from NNMambaLib.kernels import gated_scan, scan
+kernels = [gated_scan.convolve, *gated_scan.SCANS.values(), *scan.SCANS.values()]
 print(len(kernels), sum(len(k.signatures) for k in kernels), sum(sum(k.stats.cache_misses.values()) for k in kernels))
 """
 
@@ -243,15 +243,13 @@ def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
     assert printed.split() == ["7", "7", "0"]
 
 
-@pytest.mark.parametrize(
-    "name", ["networks/numba_gated", "networks/numba_kernels", "networks/numba_gradient", "inference/numba_kernels"]
-)
+@pytest.mark.parametrize("name", ["gated_scan", "scan", "scan_gradient", "labels"])
 def test_files_of_kernels_name_what_they_are_built_from(name):
     """Otherwise numba would load what was compiled before a change of arithmetic that several files share."""
-    package = Path(NNMambaLib.__file__).parent
-    shared = ((package / "networks" / f"{part}.py").read_text("utf-8") for part in ("numba_math", "numba_memory"))
+    package = Path(NNMambaLib.__file__).parent / "kernels"
+    shared = ((package / f"{part}.py").read_text("utf-8") for part in ("arithmetic", "stack_memory"))
     digest = hashlib.sha256("".join(shared).encode()).hexdigest()[:12]
-    assert f"numba_math and numba_memory, {digest}." in (package / f"{name}.py").read_text("utf-8")
+    assert f"arithmetic and stack_memory, {digest}." in (package / f"{name}.py").read_text("utf-8")
 
 
 def test_jobs_run_once_each_and_at_most_as_many_at_a_time_as_torch_has_threads():

@@ -7,7 +7,7 @@ import torch
 
 import selective_scan_reference as reference
 from NNMambaLib.errors import BackendError
-from NNMambaLib.networks.selective_scan import available_backends, resolve_backend, selective_scan
+from NNMambaLib.networks.scan.selective_scan import available_backends, resolve_backend, selective_scan
 from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [

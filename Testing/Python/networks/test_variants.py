@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from NNMambaLib.errors import ModelError
-from NNMambaLib.networks.variants import VARIANTS, build_network, load_network, recognise
+from NNMambaLib.networks.state_dicts import load_network, recognise
+from NNMambaLib.networks.variants import VARIANTS, build_network
 from perturbed_networks import perturbed_network
 
 # variant, input channels, outputs, state_dict keys, parameters (of the authors' networks)

@@ -8,7 +8,7 @@ from slicer.i18n import tr as _
 
 from NNMambaLib.panel.shared_worker import idle_seconds, set_idle_minutes, shared_worker
 from NNMambaLib.panel.task_panel import describe_progress
-from NNMambaLib.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.worker.client import WorkerClient, WorkerJob, WorkerState
 from NNMambaLib.worker.questions import Question
 

@@ -1,16 +1,19 @@
-"""The numba kernel of `scan_numba`. Importing this module imports numba; the first call compiles, later ones load."""
+"""The kernel of the scan's backend `numba`.
+
+Importing this module imports numba; the first call compiles, later ones load.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import carray, njit
 
-from NNMambaLib.networks import numba_math
-from NNMambaLib.networks.numba_math import OPTIONS, exp2, silu
-from NNMambaLib.networks.numba_memory import STATES, copy_floats, copy_row, prefetch, stack_floats
-from NNMambaLib.networks.scan_parts import BLOCKS
+from NNMambaLib.kernels import arithmetic
+from NNMambaLib.kernels.arithmetic import OPTIONS, exp2, silu
+from NNMambaLib.kernels.blocks import BLOCKS
+from NNMambaLib.kernels.stack_memory import STATES, copy_floats, copy_row, prefetch, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
 
 _ZERO = np.float32(0)
 
@@ -66,7 +69,7 @@ def _scan_kernel(block):
                 prefetch(y[t, first:], block)
             if softplus:
                 for j in range(tile):
-                    step[j] = numba_math.softplus(step[j] + offset[j])
+                    step[j] = arithmetic.softplus(step[j] + offset[j])
             else:
                 for j in range(tile):
                     step[j] += offset[j]

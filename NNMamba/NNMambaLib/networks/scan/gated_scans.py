@@ -12,11 +12,11 @@ import dataclasses
 import torch
 from torch.nn import functional
 
-from NNMambaLib.networks.causal_convolution import causal_convolution_silu
+from NNMambaLib.kernels.blocks import BLOCKS, as_array, channels_per_job, exponents
 from NNMambaLib.networks.convolution import convolve, served_by_onednn
-from NNMambaLib.networks.scan_parts import BLOCKS, as_array, channels_per_job, exponents
-from NNMambaLib.networks.selective_scan import resolve_backend, selective_scan
-from NNMambaLib.networks.threads import for_each
+from NNMambaLib.networks.scan.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.scan.selective_scan import resolve_backend, selective_scan
+from NNMambaLib.runtime.threads import for_each
 
 # Tokens that one call of the convolution kernel takes.
 _TOKENS = 1024
@@ -109,21 +109,22 @@ def warm_up() -> None:
 
 
 def _fits_kernels(parameters: ScanParameters) -> bool:
-    from NNMambaLib.networks import numba_gated, numba_memory
+    from NNMambaLib.kernels.gated_scan import TAPS
+    from NNMambaLib.kernels.stack_memory import STATES
 
     taps, states = parameters.conv_weight.shape[1], parameters.A.shape[1]
-    return taps <= numba_gated.TAPS and states <= numba_memory.STATES
+    return taps <= TAPS and states <= STATES
 
 
 def _by_kernels(mixed, parameters, directions):
-    from NNMambaLib.networks import numba_gated
+    from NNMambaLib.kernels import gated_scan
 
     batch, length, _ = mixed.shape
     channels, taps = parameters.conv_weight.shape
     groups = mixed.shape[2] // (2 * channels)
     sequences = [(group, item) for group in range(groups) for item in range(batch)]
     block = channels_per_job(channels, len(sequences))
-    conv_weight = as_array(functional.pad(parameters.conv_weight, (numba_gated.TAPS - taps, 0)).T)
+    conv_weight = as_array(functional.pad(parameters.conv_weight, (gated_scan.TAPS - taps, 0)).T)
     conv_bias = as_array(parameters.conv_bias)
     # Full blocks of channels, for the kernel to load them without asking.
     dt_weight, dt_bias, rates, D = (
@@ -136,10 +137,10 @@ def _by_kernels(mixed, parameters, directions):
 
     def convolve_tokens(group, item, begin):
         x_first, end = 2 * group * channels, min(begin + _TOKENS, length)
-        numba_gated.convolve(mixed_[item], x_first, conv_weight, conv_bias, convolved_[group, item], begin, end)
+        gated_scan.convolve(mixed_[item], x_first, conv_weight, conv_bias, convolved_[group, item], begin, end)
 
     def scan(group, item, first):
-        numba_gated.SCANS[block](
+        gated_scan.SCANS[block](
             convolved_[group, item], projected[group, item], dt_weight, dt_bias, rates, D,
             mixed_[item], (2 * group + 1) * channels + first, y_[item], group * channels + first,
             first, min(first + block, channels),

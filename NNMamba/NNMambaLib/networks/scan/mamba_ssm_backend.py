@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-from NNMambaLib.networks import scan_torch
+from NNMambaLib.networks.scan import torch_backend
 
 _TOLERANCE = 1e-4
 
@@ -43,7 +43,7 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
 
 @functools.lru_cache(maxsize=1)
 def _disagreement() -> str | None:
-    """Return None where the kernel imports, runs and agrees with `scan_torch`, else the reason why it is not used."""
+    """Return None where the kernel imports, runs and agrees with `torch_backend`, else why it is not used."""
     try:
         import mamba_ssm.ops.selective_scan_interface  # noqa: F401
     except ImportError as error:
@@ -58,7 +58,7 @@ def _disagreement() -> str | None:
         sample(8), sample(2, 96, 8), sample(8), True,
     )  # fmt: skip
     with torch.no_grad():
-        expected = scan_torch.scan(*arguments, False)
+        expected = torch_backend.scan(*arguments, False)
         try:
             computed = scan(*arguments, False)
         except RuntimeError as error:

@@ -14,10 +14,10 @@ from __future__ import annotations
 import torch
 
 from NNMambaLib.errors import BackendError
-from NNMambaLib.networks import scan_mamba_ssm, scan_numba, scan_torch
+from NNMambaLib.networks.scan import mamba_ssm_backend, numba_backend, torch_backend
 
 # In the order in which "auto" prefers them.
-_BACKENDS = {"mamba-ssm": scan_mamba_ssm, "numba": scan_numba, "torch": scan_torch}
+_BACKENDS = {"mamba-ssm": mamba_ssm_backend, "numba": numba_backend, "torch": torch_backend}
 
 
 def available_backends() -> dict[str, str | None]:

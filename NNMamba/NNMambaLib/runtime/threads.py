@@ -12,6 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+# Enough that threads which are held up leave little for the others to wait for.
+_PARTS = 16
+
 
 def for_each(run: Callable[..., None], jobs: Sequence[tuple]) -> None:
     """Call ``run(*job)`` for each job, on at most as many threads as torch uses; return when all are done.
@@ -37,3 +40,9 @@ def for_each(run: Callable[..., None], jobs: Sequence[tuple]) -> None:
 @functools.lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="nnmamba")
+
+
+def split(count: int, least: int = 1) -> list[tuple[int, int]]:
+    """Return 0..count in parts (first, last) for `for_each`: even, and of `least` or more."""
+    parts = max(1, min(_PARTS, count // least))
+    return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from NNMambaLib.networks.numba_math import OPTIONS, decay, silu, softplus
-from NNMambaLib.networks.numba_memory import STATES, add_scaled, copy_floats, copy_row, prefetch, stack_floats
-from NNMambaLib.networks.scan_parts import BLOCKS
+from NNMambaLib.kernels.arithmetic import OPTIONS, decay, silu, softplus
+from NNMambaLib.kernels.blocks import BLOCKS
+from NNMambaLib.kernels.stack_memory import STATES, add_scaled, copy_floats, copy_row, prefetch, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
 
 # What `convolve` is made for; zeros fill up fewer.
 TAPS = 4

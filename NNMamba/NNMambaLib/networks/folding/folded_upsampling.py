@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from NNMambaLib.networks.convolution import convolve
-from NNMambaLib.networks.folded_convolution import FoldedConvolution
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution
 
 # An upsampled line's values 2i and 2i + 1 and their neighbours, as combinations of values i - 1, i and i + 1 of the
 # line itself: [phase][tap of the convolution][value], trilinear interpolation with align_corners=False.

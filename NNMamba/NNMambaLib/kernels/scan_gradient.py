@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from NNMambaLib.networks.numba_math import LN2, OPTIONS, exp2
-from NNMambaLib.networks.numba_memory import copy_row, stack_floats
+from NNMambaLib.kernels.arithmetic import LN2, OPTIONS, exp2
+from NNMambaLib.kernels.stack_memory import copy_row, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
 
 # Channels that one call takes at most.
 BLOCK = 64

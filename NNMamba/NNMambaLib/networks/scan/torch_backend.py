@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from NNMambaLib.networks.scan_parts import finish_delta, finish_output
+from NNMambaLib.networks.scan.skip_and_gate import finish_delta, finish_output
 
 # Elements of the state block: large enough to amortise one tensor operation, small enough for a core's cache.
 _WORK_SET = 2**18

@@ -1,7 +1,7 @@
 """Float32 arithmetic for numba kernels whose loops are to vectorise.
 
 It becomes part of each kernel, but what numba keeps on disk goes by the kernel's own file. So each of those files
-names the digest of this one and `numba_memory`: a test says what to write there after a change.
+names the digest of this one and `stack_memory`: a test says what to write there after a change.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folded_convolution import FoldedConvolution, fold_normalisation
-from NNMambaLib.networks.folded_mamba import FoldedConvMamba, FoldedLayerNormMamba
-from NNMambaLib.networks.folded_upsampling import FoldedUpsampledDoubleConv
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, fold_normalisation
+from NNMambaLib.networks.folding.folded_mamba import FoldedConvMamba, FoldedLayerNormMamba
+from NNMambaLib.networks.folding.folded_upsampling import FoldedUpsampledDoubleConv
 from NNMambaLib.networks.layers import BasicBlock, ConvMamba, DoubleConv, LayerNormMamba, UpsampledDoubleConv
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folded_convolution import FoldedConvolution, normalisation
-from NNMambaLib.networks.gated_scans import ScanParameters, gated_scans
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, normalisation
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba, as_tokens, as_volume
 from NNMambaLib.networks.mamba import Mamba
+from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans
 
 
 class FoldedMamba(nn.Module):

@@ -11,7 +11,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from NNMambaLib.networks.numba_math import OPTIONS
+from NNMambaLib.kernels.arithmetic import OPTIONS
 
 # States of a channel that kernels keep on the stack, at most.
 STATES = 64

@@ -1,34 +1,22 @@
 """Selective scan on the CPU with numba: one fused pass, vectorised over channels, the state in the nearest cache.
 
 Work is cut into blocks of channels; each block walks the whole sequence with its state (N x block) on hand, so
-nothing of size L x E x N exists. The kernels release the interpreter lock and run on the threads of `threads`: numba's
-own threading layer, which competes with torch's, is never started.
+nothing of size L x E x N exists. The kernels release the interpreter lock and run on the threads of
+`runtime.threads`: numba's own threading layer, which competes with torch's, is never started.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from NNMambaLib.networks.scan_parts import as_array, channels_per_job, exponents, finish_delta, finish_output
-from NNMambaLib.networks.threads import for_each
-
-
-@functools.lru_cache(maxsize=1)
-def unavailable_reason() -> str | None:
-    try:
-        from NNMambaLib.networks import numba_kernels  # noqa: F401
-    except ImportError as error:
-        # Installed numba refuses to be imported beside a numpy that is newer than it knows.
-        return f"numba cannot be imported ({error})"
-    except RuntimeError as error:
-        # Neither the package's folder nor the user's can be written.
-        return f"numba has no place for what it compiles ({error}): set NUMBA_CACHE_DIR to a folder"
-    return None
+from NNMambaLib.kernels.availability import unavailable_reason
+from NNMambaLib.kernels.blocks import as_array, channels_per_job, exponents
+from NNMambaLib.networks.scan.skip_and_gate import finish_delta, finish_output
+from NNMambaLib.runtime.threads import for_each
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -50,9 +38,10 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
 
 
 def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
-    from NNMambaLib.networks import numba_kernels, numba_memory
+    from NNMambaLib.kernels.scan import SCANS
+    from NNMambaLib.kernels.stack_memory import STATES
 
-    if A.shape[1] > numba_memory.STATES:
+    if A.shape[1] > STATES:
         return _forward_in_parts(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse)
     batch, _, channels = u.shape
     block = channels_per_job(channels, batch)
@@ -66,7 +55,7 @@ def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
     gate = u_ if z is None else as_array(z)
 
     def run(item, first):
-        numba_kernels.SCANS[block](
+        SCANS[block](
             u_[item], delta_[item], rates, B_[item], C_[item], skip, gate[item], bias, y[item],
             first, min(first + block, channels), z is not None, delta_softplus, reverse,
         )  # fmt: skip
@@ -77,10 +66,10 @@ def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
 
 def _forward_in_parts(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
     """As the sum of scans over as many states as a kernel holds."""
-    from NNMambaLib.networks import numba_memory
+    from NNMambaLib.kernels.stack_memory import STATES
 
     delta = finish_delta(delta, delta_bias, delta_softplus)
-    parts = zip(*(t.split(numba_memory.STATES, dim=-1) for t in (A, B, C)), strict=True)
+    parts = zip(*(t.split(STATES, dim=-1) for t in (A, B, C)), strict=True)
     y = sum(_forward(u, delta, A_, B_, C_, None, None, None, False, reverse) for A_, B_, C_ in parts)
     return finish_output(y, u, D, z)
 
@@ -97,19 +86,19 @@ class _DifferentiableScan(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        from NNMambaLib.networks import numba_gradient
+        from NNMambaLib.kernels.scan_gradient import BLOCK, scan_gradient_block
 
         u, delta, A, B, C = ctx.saved_tensors
         u_, delta_, B_, C_, dy_ = (as_array(t) for t in (u, delta, B, C, dy))
         rates = as_array(exponents(A))
-        jobs = _gradient_jobs(u, numba_gradient.BLOCK)
+        jobs = _gradient_jobs(u, BLOCK)
         du, d_delta = np.empty(u.shape, np.float32), np.empty(u.shape, np.float32)
         # Blocks of one batch element share dB and dC: each fills its own, and they are added in a fixed order.
         dA = np.zeros((len(jobs), *rates.shape), np.float32)
         dB, dC = (np.zeros((len(jobs), *B.shape[1:]), np.float32) for _ in range(2))
 
         def run(job, item, first, last):
-            numba_gradient.scan_gradient_block(
+            scan_gradient_block(
                 u_[item], delta_[item], rates, B_[item], C_[item], dy_[item], du[item], d_delta[item],
                 dA[job], dB[job], dC[job], first, last, ctx.reverse,
             )  # fmt: skip

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from NNMambaLib.networks.numba_math import LOG2E, OPTIONS, exp2
+from NNMambaLib.kernels.arithmetic import LOG2E, OPTIONS, exp2
 
-# numba's cache goes by this file, and the kernels by these too: numba_math and numba_memory, 222486f8c6ae.
+# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
 
 
 @njit(**OPTIONS)

@@ -1,0 +1,1 @@
+"""All that numba compiles. Nothing else imports numba, and nothing needs it."""
