@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from NNMambaLib.networks.state_dicts import expand_shared_layers
+from NNMambaLib.training.loop.settings import TrainingSettings
+from NNMambaLib.training.loop.trainer import MakeDataset, Progress, Trainer
 from NNMambaLib.training.objectives.objective import Objective
-from NNMambaLib.training.settings import TrainingSettings
-from NNMambaLib.training.trainer import MakeDataset, Progress, Trainer
 
 
 def recipe_parser(description: str) -> argparse.ArgumentParser:

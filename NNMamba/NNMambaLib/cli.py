@@ -19,7 +19,7 @@ from NNMambaLib.commands import (
     segment,
     train,
 )
-from NNMambaLib.commands.report import check_outputs, check_report
+from NNMambaLib.commands.json_report import check_outputs, check_report
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.files import write_json
 from NNMambaLib.runtime.openmp import limit_spinning

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import BackendError, ModelError, VolumeError
-from NNMambaLib.inference import classification, landmarks, memory, occlusion, segmentation
-from NNMambaLib.inference.job import Job, Machine
+from NNMambaLib.inference import classification, landmarks, memory_plan, occlusion, segmentation
 from NNMambaLib.inference.preprocessing import Prepared
+from NNMambaLib.inference.run import Job, Machine
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
@@ -31,7 +31,7 @@ from NNMambaLib.volumes.volume import Grid, Volume
 
 OnProgress = Callable[[Progress], None]
 IsCancelled = Callable[[], bool]
-OnEstimate = Callable[[memory.MemoryNeed], None]
+OnEstimate = Callable[[memory_plan.MemoryNeed], None]
 Model = str | Path | ModelPackage
 
 
@@ -98,7 +98,9 @@ class Engine:
             raise ModelError(f"The model {job.manifest.name} does not allow mirroring: run it without.")
         outputs = job.manifest.network.out_channels
 
-        def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module) -> segmentation.SegmentationArrays:
+        def run(
+            attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module
+        ) -> segmentation.SegmentationArrays:
             tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
             return segmentation.segment(
                 prepared, job.volume.grid, network, attempt.device, tiling, outputs, mirror_axes, probabilities,
@@ -132,7 +134,7 @@ class Engine:
         job = self._job("landmarks", model, volume, pad_small, on_progress, is_cancelled, on_estimate)
         manifest = job.manifest
 
-        def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
+        def run(attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module):
             tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
             return landmarks.detect(
                 prepared,
@@ -175,7 +177,7 @@ class Engine:
         if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
             job.notices.append(f"cropped about its centre: {job.sizes}")
 
-        def run(attempt: memory.Attempt, prepared: Prepared, network: nn.Module):
+        def run(attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module):
             where = network, attempt.device, attempt.patch, job.manifest.targets
             predictions = classification.classify(prepared.array, *where, job.monitor)
             if explain is None:
@@ -214,7 +216,7 @@ class Engine:
 
     def estimate_memory(
         self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, entropy: bool = False
-    ) -> memory.MemoryNeed:
+    ) -> memory_plan.MemoryNeed:
         """Return about what a job would need of memory, beside the volume; it runs nothing."""
         package = find_package(model)
         job = self._job(package.manifest.task, package, volume, True)

@@ -24,9 +24,9 @@ from NNMambaLib.networks import mamba
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends, selective_scan
+from NNMambaLib.training.loop.optimisation import make_optimizer
+from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from NNMambaLib.training.optimisation import make_optimizer
-from NNMambaLib.training.settings import TrainingSettings
 
 PLAIN = "autograd through a loop"
 FORMS = {"two passes in PyTorch": "torch", "kernels in numba": "numba"}

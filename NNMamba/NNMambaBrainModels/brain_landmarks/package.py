@@ -36,9 +36,9 @@ from NNMambaLib.models.manifest import (
     Normalisation,
 )
 from NNMambaLib.models.package import write_package
-from NNMambaLib.training.averaging import recalibrate_batch_norm
-from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
-from NNMambaLib.training.trainer import Trainer
+from NNMambaLib.training.calibration import fit_heatmap_decoding
+from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.volumes.volume import Grid
 
 PACKAGE = bundled_folder() / "brain-landmarks"

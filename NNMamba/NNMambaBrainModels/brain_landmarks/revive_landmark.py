@@ -14,7 +14,7 @@ import torch
 
 from NNMambaBrainModels.brain_landmarks.train import OBJECTIVE
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
-from NNMambaLib.training.trainer import Trainer
+from NNMambaLib.training.loop.trainer import Trainer
 
 
 def revive(state: dict[str, torch.Tensor], index: int) -> None:

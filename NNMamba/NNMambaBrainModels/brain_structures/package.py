@@ -39,9 +39,9 @@ from NNMambaLib.models.manifest import (
     Terminology,
 )
 from NNMambaLib.models.package import write_package
-from NNMambaLib.training.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from NNMambaLib.training.trainer import Trainer
 
 VERSION = "0.1.0"
 RECALIBRATION_SAMPLES = 48

@@ -17,8 +17,8 @@ from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from NNMambaLib.training.settings import TrainingSettings
 
 # Acquired volumes teach what a scanner shows; the others teach how heads differ.
 ACQUIRED = {"ch2": 0.25, "09c": 0.20}

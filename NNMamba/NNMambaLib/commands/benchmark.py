@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
-from NNMambaLib.commands.job import add_engine_arguments, make_engine
 
 _MODEL = "brain-structures"
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> dict:
 
     from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.networks.scan.selective_scan import resolve_backend
-    from NNMambaLib.speed import measure_speed
+    from NNMambaLib.support.speed import measure_speed
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from NNMambaLib.commands.arguments import add_job_arguments, run_job
 from NNMambaLib.commands.console import print_table
-from NNMambaLib.commands.job import add_job_arguments, run_job
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import write_json
 

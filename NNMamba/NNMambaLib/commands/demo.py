@@ -6,8 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
+from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
-from NNMambaLib.commands.job import add_engine_arguments, make_engine
 from NNMambaLib.errors import ModelError
 from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.results import RESEARCH_USE

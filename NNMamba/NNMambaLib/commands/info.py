@@ -13,7 +13,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.machine import backend_states, form_states, machine_report
+    from NNMambaLib.support.machine_report import backend_states, form_states, machine_report
 
     report = machine_report()
     print_table(["package", "version"], [list(entry) for entry in report["versions"].items()])

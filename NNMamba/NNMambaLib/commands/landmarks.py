@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from NNMambaLib.commands.arguments import add_job_arguments, add_tile_arguments, run_job
 from NNMambaLib.commands.console import print_table
-from NNMambaLib.commands.job import add_job_arguments, add_tile_arguments, run_job
 from NNMambaLib.errors import OutputError
 
 

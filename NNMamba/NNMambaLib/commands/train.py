@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> dict:
     if missing:
         raise TrainingError(f"Training needs {', '.join(missing)}: install nnmamba with the extra train.")
     from NNMambaLib.training.configuration import read_configuration
-    from NNMambaLib.training.folder_training import train_folder
+    from NNMambaLib.training.train_folder import train_folder
 
     def train(on_progress):
         return train_folder(

@@ -142,7 +142,7 @@ class Resampled:
         return self._origin, self._steps, low, high, lowest, uppermost, shift
 
     def _interpolate(self, plane: int, values: np.ndarray, origin, steps, low, high, lowest, uppermost, shift) -> None:
-        """Do for one plane of the target, in numpy, what `kernels.labels.label_interpolated` does, with its arguments."""
+        """Do for one plane of the target, in numpy, what `kernels.labels.label_interpolated` does; its arguments."""
         labels = self._arrays.labels[plane]
         lines, i = (np.arange(size, dtype=float) for size in labels.shape)
         starts = origin[:, None] + plane * steps[0][:, None] + lines * steps[1][:, None]

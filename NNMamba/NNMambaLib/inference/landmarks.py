@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.inference.prediction import tile_predictor
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.inference.tile_predictor import tile_predictor
 from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
 from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Landmark

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, SegmentationArrays, Wanted
-from NNMambaLib.inference.prediction import softmax, tile_predictor
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.inference.tile_predictor import softmax, tile_predictor
 from NNMambaLib.progress import Monitor
 from NNMambaLib.volumes.volume import Grid
 

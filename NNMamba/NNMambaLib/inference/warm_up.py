@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
-from NNMambaLib.inference.prediction import softmax
 from NNMambaLib.inference.sliding_window import Rows
+from NNMambaLib.inference.tile_predictor import softmax
 from NNMambaLib.networks.scan import gated_scans
 from NNMambaLib.volumes.volume import Grid
 

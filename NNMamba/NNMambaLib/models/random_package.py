@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.models.manifest import (
     Channel,
     HeatmapDecoding,
@@ -86,8 +86,3 @@ def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) 
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
     return write_package(folder, manifest, network)
-
-
-def label_color(value: int, count: int) -> tuple[int, int, int]:
-    """Return a colour, 0..255, for a label of 1..count - 1: all hues in turn."""
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((value - 1) / max(1, count - 1), 0.7, 0.95))

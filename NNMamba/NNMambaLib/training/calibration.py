@@ -1,15 +1,26 @@
-"""Temperature scaling (Guo et al. 2017): one number a target that makes a classifier's probabilities honest."""
+"""Making probabilities honest on validation cases: a classifier's temperature, a heatmap's logistic curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+
+from NNMambaLib.models.manifest import HeatmapDecoding
 
 _LOG_RANGE = (-3.0, 3.0)
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
-    """The temperature that makes the classes likeliest: logits float (case, class), classes int (case,).
+    """Return the temperature that makes the classes likeliest (temperature scaling: Guo et al., ICML 2017).
 
-    Raises ValueError where there is no case.
+    Args:
+        logits: float (case, class).
+        classes: int (case,).
+
+    Raises:
+        ValueError: if there is no case.
     """
     if len(classes) == 0:
         raise ValueError("A temperature cannot be fitted to no cases.")
@@ -26,3 +37,33 @@ def scaled_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
     scaled = np.asarray(logits, float) / temperature
     p = np.exp(scaled - scaled.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)
+
+
+# Without enough validation cases: a peak of 0.3 is as likely a landmark as not, one of 1 certainly is one.
+DEFAULT_DECODING = HeatmapDecoding(slope=10.0, intercept=-3.0)
+
+
+_FEWEST = 5
+
+
+def fit_heatmap_decoding(peaks: Sequence[float], present: Sequence[bool]) -> HeatmapDecoding:
+    """Return the logistic curve from a heatmap's peak to the probability that its landmark is there.
+
+    Platt's method: the targets fall short of 0 and 1 by what few cases leave open. With fewer than five landmarks that
+    are there, or that are not, the default curve.
+    """
+    from scipy.optimize import minimize
+
+    peaks, present = np.asarray(peaks, float), np.asarray(present, bool)
+    found, absent = int(present.sum()), int((~present).sum())
+    if min(found, absent) < _FEWEST:
+        return DEFAULT_DECODING
+    wanted = np.where(present, (found + 1) / (found + 2), 1 / (absent + 2))
+
+    def cost(parameters: np.ndarray) -> float:
+        z = parameters[0] * peaks + parameters[1]
+        return float((np.logaddexp(0, z) - wanted * z).mean())
+
+    slope, intercept = minimize(cost, (DEFAULT_DECODING.slope, DEFAULT_DECODING.intercept), method="Nelder-Mead").x
+    # A curve that falls with the peak would call for an empty heatmap to find a landmark.
+    return HeatmapDecoding(float(slope), float(intercept)) if slope > 0 else DEFAULT_DECODING

@@ -13,7 +13,7 @@ from typing import Any
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
-from NNMambaLib.training.settings import TrainingSettings
+from NNMambaLib.training.loop.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

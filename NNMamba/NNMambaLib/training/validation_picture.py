@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.files import atomic_file
-from NNMambaLib.models.random_package import label_color
+from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.training.data.prepared import PreparedCase
 from NNMambaLib.volumes.volume import Position
 

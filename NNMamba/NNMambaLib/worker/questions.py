@@ -30,7 +30,7 @@ def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    from NNMambaLib.machine import machine_report
+    from NNMambaLib.support.machine_report import machine_report
 
     return machine_report()
 

@@ -6,8 +6,8 @@ import torch
 
 from intensity_network import write_segmentation_package
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
-from NNMambaLib.inference.prediction import softmax
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.inference.tile_predictor import softmax
 from NNMambaLib.kernels import availability
 from NNMambaLib.models.package import write_package
 from NNMambaLib.models.random_package import random_manifest

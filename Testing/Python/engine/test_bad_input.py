@@ -424,7 +424,7 @@ def test_interruption_leaves_nothing(good, tmp_path, segmentation_package, monke
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("NNMambaLib.inference.job.prepare", interrupt)
+    monkeypatch.setattr("NNMambaLib.inference.run.prepare", interrupt)
     output, report = tmp_path / "out.nrrd", tmp_path / "report.json"
     arguments = ["segment", str(good), "--model", str(segmentation_package.path), "--output", str(output)]
     assert cli.main([*arguments, "--json", str(report)]) == 130

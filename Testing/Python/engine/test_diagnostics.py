@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from NNMambaLib.diagnostics import diagnostic_report, without_private
 from NNMambaLib.models.catalogue import bundled_packages
-from NNMambaLib.setup_check import read_needs
+from NNMambaLib.support.diagnostics import diagnostic_report, without_private
+from NNMambaLib.support.setup_check import read_needs
 
 MACHINE = {
     "versions": {"torch": "2.13.0+cu130", "mamba-ssm": "not installed"},

@@ -14,9 +14,9 @@ from urllib.request import url2pathname
 
 import pytest
 
-from NNMambaLib import setup_check
 from NNMambaLib.models import catalogue
 from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support import setup_check
 
 ROOT = Path(__file__).parents[3]
 FIXED = {"numpy": "2.0.2", "SimpleITK": "2.5.0"}
@@ -108,7 +108,7 @@ def pytorch_extension(environment, monkeypatch):
 @pytest.fixture
 def no_machine(host, monkeypatch):
     """The worker is not asked about the machine, which takes seconds."""
-    from NNMambaLib.panel.hub.machine import MachineSection
+    from NNMambaLib.panel.hub.machine_section import MachineSection
 
     monkeypatch.setattr(MachineSection, "look", lambda self, checked=False: None)
 
@@ -499,7 +499,7 @@ def test_time_without_work_is_kept(host, no_machine):
 
 
 def test_self_test_runs_in_the_worker_and_leaves_the_scene(host, no_machine, head, scene_content, tiny, monkeypatch):
-    monkeypatch.setattr("NNMambaLib.self_test.bundled_packages", lambda: [tiny])
+    monkeypatch.setattr("NNMambaLib.worker.self_test.bundled_packages", lambda: [tiny])
     panel = open_panel(host)
     before = scene_content()
     panel.ui.selfTestButton.click()
@@ -516,7 +516,7 @@ def test_self_test_runs_in_the_worker_and_leaves_the_scene(host, no_machine, hea
 
 
 def test_self_test_can_be_cancelled(host, no_machine, tiny, monkeypatch):
-    monkeypatch.setattr("NNMambaLib.self_test.bundled_packages", lambda: [tiny, tiny])
+    monkeypatch.setattr("NNMambaLib.worker.self_test.bundled_packages", lambda: [tiny, tiny])
     panel = open_panel(host)
     panel.ui.selfTestButton.click()
     panel.ui.selfTestButton.click()
@@ -529,7 +529,7 @@ def test_self_test_can_be_cancelled(host, no_machine, tiny, monkeypatch):
 def test_panel_that_is_closed_hears_of_nothing_any_more(host, no_machine, tiny, monkeypatch):
     from NNMambaLib.panel.shared_worker import shared_worker
 
-    monkeypatch.setattr("NNMambaLib.self_test.bundled_packages", lambda: [tiny])
+    monkeypatch.setattr("NNMambaLib.worker.self_test.bundled_packages", lambda: [tiny])
     panel = open_panel(host)
     panel.ui.selfTestButton.click()
     panel.models.install(tiny.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from NNMambaLib import setup_check
+from NNMambaLib.support import setup_check
 
 ROOT = Path(__file__).parents[3]
 REQUIREMENTS = ROOT / "NNMamba" / "Resources" / "requirements.txt"

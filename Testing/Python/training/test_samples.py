@@ -6,14 +6,14 @@ import torch
 
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.manifest import Channel, HeatmapDecoding, InputSpecification, LandmarkDefinition, Normalisation
+from NNMambaLib.training.calibration import DEFAULT_DECODING, fit_heatmap_decoding
+from NNMambaLib.training.data.augmentation import Augmentation
 from NNMambaLib.training.data.draws import LandmarksDraw, SegmentationDraw
 from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import open_case, prepare_case
 from NNMambaLib.training.data.samples import Samples
-from NNMambaLib.training.heatmap_calibration import DEFAULT_DECODING, fit_heatmap_decoding
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
-from NNMambaLib.training.transforms import Augmentation
 from NNMambaLib.volumes.files import write_volume
 from phantoms import LANDMARKS, bright_points, sample
 from training_folders import LANDMARK_NAMES, phantom_grid, write_markups, write_segmentation_folder

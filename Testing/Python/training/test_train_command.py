@@ -13,7 +13,7 @@ import pytest
 
 from NNMambaLib.cli import main
 from NNMambaLib.models.package import open_package
-from NNMambaLib.training import folder_training
+from NNMambaLib.training import train_folder
 from NNMambaLib.volumes.files import read_volume
 from training_folders import (
     CONFIGURATION,
@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path
     data = folders["classification"]
     assert train("classification", data, tmp_path / "whole") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(folder_training, "write_curves", killed_at(step))
+        patch.setattr(train_folder, "write_curves", killed_at(step))
         assert train("classification", data, tmp_path / "parts") == 130
     assert not (tmp_path / "parts" / "model").exists()
     assert train("classification", data, tmp_path / "parts") == 0
@@ -139,7 +139,7 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
 def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatch, capsys):
     data = shutil.copytree(folders["classification"], tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(folder_training, "write_curves", killed_at(2))
+        patch.setattr(train_folder, "write_curves", killed_at(2))
         assert train("classification", data, tmp_path / "run") == 130
     (data / "persons.csv").write_text("case,person\n" + "".join(f"case{n},{n // 2}\n" for n in range(5)))
     assert train("classification", data, tmp_path / "run") == 1
@@ -195,7 +195,7 @@ def test_two_processes_train_together(folders, tmp_path):
     command = [sys.executable, *torchrun, "train", "segmentation", *files, "--device", "cpu", "--backend", "torch"]
     # Not all of this process's environment: Slicer's and torch's libraries have set variables for themselves in it.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    environment |= {"PYTHONPATH": str(Path(folder_training.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(Path(train_folder.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     result = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Wrote ") == 1

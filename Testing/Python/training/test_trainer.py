@@ -9,13 +9,13 @@ from torch.utils.data import DataLoader
 
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.training.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.optimisation import learning_rate
+from NNMambaLib.training.loop.settings import TrainingSettings
+from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from NNMambaLib.training.optimisation import learning_rate
-from NNMambaLib.training.settings import TrainingSettings
-from NNMambaLib.training.trainer import Trainer
 from training_cubes import Cubes
 
 pytest.importorskip("monai", reason="the extra train is not installed")

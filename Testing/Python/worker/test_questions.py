@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 from NNMambaLib.errors import ModelError, WorkerError
-from NNMambaLib.machine import machine_report
 from NNMambaLib.models.catalogue import find_package
+from NNMambaLib.support.machine_report import machine_report
 from NNMambaLib.worker.client import JobRequest, WorkerState
 from NNMambaLib.worker.questions import Question
 from NNMambaLib.worker.subprocess_transport import run_in_worker

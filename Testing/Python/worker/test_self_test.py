@@ -6,7 +6,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.models.package import open_package
 from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.results import LandmarksResult
-from NNMambaLib.self_test import SelfTest, Verdict, describe_result
+from NNMambaLib.worker.self_test import SelfTest, Verdict, describe_result
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def test_cancelled_test_begins_no_other_model(worker, tiny_packages):
 
 
 def test_sample_volume_that_cannot_be_read_is_told_at_once(worker, tiny_packages, monkeypatch, tmp_path):
-    monkeypatch.setattr("NNMambaLib.self_test.sample_volume", lambda: tmp_path / "none.nii.gz")
+    monkeypatch.setattr("NNMambaLib.worker.self_test.sample_volume", lambda: tmp_path / "none.nii.gz")
     with pytest.raises(VolumeError):
         SelfTest(worker.client, lambda progress: None, tiny_packages)
 

@@ -9,7 +9,7 @@ from subprocess import CalledProcessError
 import slicer
 from slicer.i18n import tr as _
 
-from NNMambaLib.setup_check import Need, SetupError, fixed_versions, pip_held_back
+from NNMambaLib.support.setup_check import Need, SetupError, fixed_versions, pip_held_back
 
 REQUESTER = "NNMamba"
 TORCH = "torch"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import qt
 
-from NNMambaLib.panel.hub.diagnostics import DiagnosticsSection
-from NNMambaLib.panel.hub.engine import EngineSection
-from NNMambaLib.panel.hub.machine import MachineSection
-from NNMambaLib.panel.hub.models import ModelsSection
-from NNMambaLib.panel.hub.self_test import SelfTestSection
-from NNMambaLib.panel.hub.setup import SetupSection
+from NNMambaLib.panel.hub.diagnostics_section import DiagnosticsSection
+from NNMambaLib.panel.hub.engine_section import EngineSection
+from NNMambaLib.panel.hub.machine_section import MachineSection
+from NNMambaLib.panel.hub.models_section import ModelsSection
+from NNMambaLib.panel.hub.self_test_section import SelfTestSection
+from NNMambaLib.panel.hub.setup_section import SetupSection
 from NNMambaLib.panel.hub.tables import fit_table
 
 _ENGINE_MS = 500

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.training.data.augmentation import Augmentation
 from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import PreparedCase
-from NNMambaLib.training.transforms import Augmentation
 
 # Names of the references' arrays.
 LABELS, PLACES, LANDMARKS, CLASSES = "labels", "places", "landmarks", "classes"

@@ -10,7 +10,7 @@ from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.rectifier import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, set_leak
 
 
 @dataclass(frozen=True)

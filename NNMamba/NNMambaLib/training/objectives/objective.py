@@ -1,4 +1,4 @@
-"""What `Trainer` asks of an objective."""
+"""What `Trainer` asks of an objective, and the last ReLU of an encoder-decoder, which leaks while it is trained."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ class Objective(Protocol):
 
     def loss(self, outputs: torch.Tensor | list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
         """Return the loss, a scalar, of the network's outputs (float32) for a batch of targets."""
+
+
+def make_leaky(network: nn.Module) -> None:
+    """Let the network's last rectifier leak; `set_leak` says how much."""
+    network.conv8.conv[-1] = nn.LeakyReLU(0.0)
+
+
+def set_leak(network: nn.Module, leak: float, until: float, done: float) -> None:
+    """Set the rectifier's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
+    network.conv8.conv[-1].negative_slope = leak * max(0.0, 1 - done / until)

@@ -11,7 +11,7 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.rectifier import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, set_leak
 
 _FIXED_HEADS = "SEG-NNU2"
 

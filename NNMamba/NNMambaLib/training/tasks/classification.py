@@ -15,12 +15,12 @@ from NNMambaLib.models.manifest import Target
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_temperature
 from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
 from NNMambaLib.training.data.draws import CLASSES, ClassificationDraw
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.classification import ClassificationObjective
-from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_classes
 from NNMambaLib.volumes.volume import Grid, Volume
 

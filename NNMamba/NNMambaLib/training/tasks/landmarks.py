@@ -15,18 +15,18 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.landmarks import compare_landmarks
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.inference.landmarks import decode
-from NNMambaLib.inference.prediction import tile_predictor
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.inference.tile_predictor import tile_predictor
 from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.calibration import fit_heatmap_decoding
 from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.draws import LANDMARKS, LandmarksDraw
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
-from NNMambaLib.training.heatmap_calibration import fit_heatmap_decoding
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
-from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volumes.volume import Grid, Position, Volume
 

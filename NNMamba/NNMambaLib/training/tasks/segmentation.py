@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference.prediction import softmax, tile_predictor
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
+from NNMambaLib.inference.tile_predictor import softmax, tile_predictor
+from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.models.manifest import Label
-from NNMambaLib.models.random_package import label_color
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.draws import LABELS, PLACES, SegmentationDraw
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from NNMambaLib.training.tasks.augmentation import augmentation_of
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.resampling import resample

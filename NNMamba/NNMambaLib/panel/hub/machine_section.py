@@ -7,9 +7,9 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from NNMambaLib.errors import Cancelled, NNMambaError
-from NNMambaLib.machine import backend_states, form_states
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
+from NNMambaLib.support.machine_report import backend_states, form_states
 from NNMambaLib.worker.client import WorkerJob
 from NNMambaLib.worker.questions import Question
 

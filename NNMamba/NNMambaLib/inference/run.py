@@ -15,7 +15,7 @@ from torch import nn
 
 from NNMambaLib import __version__
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference import memory
+from NNMambaLib.inference import memory_plan
 from NNMambaLib.inference.back_to_grid import label_type
 from NNMambaLib.inference.preprocessing import Prepared, check_channels, model_grid, needs_resampling, prepare
 from NNMambaLib.models.package import ModelPackage
@@ -61,7 +61,7 @@ class Job:
         volumes: Sequence[Volume],
         pad_small: bool,
         monitor: Monitor,
-        on_estimate: Callable[[memory.MemoryNeed], None] | None = None,
+        on_estimate: Callable[[memory_plan.MemoryNeed], None] | None = None,
     ):
         self._machine = machine
         self._on_estimate = on_estimate or (lambda need: None)
@@ -88,19 +88,21 @@ class Job:
         sizes = ("x".join(str(size) for size in reversed(shape)) for shape in (self.grid.shape, self.patch))
         return "{} voxels where the model's patch has {}".format(*sizes)
 
-    def need(self, probabilities: bool = False, entropy: bool = False, explanation: bool = False) -> memory.NeedOfPatch:
+    def need(
+        self, probabilities: bool = False, entropy: bool = False, explanation: bool = False
+    ) -> memory_plan.NeedOfPatch:
         """Return what the job needs of memory, as a function of the patch and the device."""
         network = self.manifest.network
-        sizes = memory.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
+        sizes = memory_plan.JobSizes(network, self.volume.grid.shape, self.grid.shape, self.resampled)
         if self.manifest.task == "classification":
-            return partial(memory.classifier_need, sizes, explanation=explanation)
+            return partial(memory_plan.classifier_need, sizes, explanation=explanation)
         if self.manifest.task == "landmarks":
-            return partial(memory.dense_need, sizes, kept_bytes=4 * network.out_channels)
+            return partial(memory_plan.dense_need, sizes, kept_bytes=4 * network.out_channels)
         labels = np.dtype(label_type(network.out_channels)).itemsize
         extras = (2 * network.out_channels if probabilities else 0) + (4 if entropy else 0)
-        return partial(memory.dense_need, sizes, label_bytes=labels, returned_bytes=labels + extras)
+        return partial(memory_plan.dense_need, sizes, label_bytes=labels, returned_bytes=labels + extras)
 
-    def run(self, run: Callable[[memory.Attempt, Prepared, nn.Module], Any], need: memory.NeedOfPatch) -> Any:
+    def run(self, run: Callable[[memory_plan.Attempt, Prepared, nn.Module], Any], need: memory_plan.NeedOfPatch) -> Any:
         """Announce what the job needs, try the ways that fit, and return what `run` returns."""
         self._on_estimate(need(self.patch, self._machine.device))
         devices = [self._machine.device]
@@ -108,7 +110,7 @@ class Job:
             devices.append(torch.device("cpu"))
         # A classifier sees its whole patch or nothing.
         reduce_patch = self.manifest.task != "classification"
-        ways = memory.attempts(devices, self.patch, need, self._machine.memory_limit, reduce_patch)
+        ways = memory_plan.attempts(devices, self.patch, need, self._machine.memory_limit, reduce_patch)
         ran_out, prepared = False, None
         for attempt in ways:
             try:
@@ -121,7 +123,7 @@ class Job:
                 with memory_kept():
                     result = run(attempt, prepared, network)
             except Exception as error:
-                if not memory.is_out_of_memory(error):
+                if not memory_plan.is_out_of_memory(error):
                     raise
                 # The error itself is not kept: its traceback would hold all that the failed attempt had allocated.
                 ran_out = True

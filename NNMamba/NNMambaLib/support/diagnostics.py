@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from NNMambaLib import __version__
 from NNMambaLib.errors import ModelError
-from NNMambaLib.machine import backend_states, form_states
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, open_package
-from NNMambaLib.setup_check import FIXED_PACKAGES, Need, installed_version
+from NNMambaLib.support.machine_report import backend_states, form_states
+from NNMambaLib.support.setup_check import FIXED_PACKAGES, Need, installed_version
 
 # Of the worker's log.
 _LOG_LINES = 40

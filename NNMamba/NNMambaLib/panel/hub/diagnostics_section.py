@@ -8,10 +8,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from NNMambaLib.diagnostics import diagnostic_report
-from NNMambaLib.panel.hub.engine import describe_worker
+from NNMambaLib.panel.hub.engine_section import describe_worker
 from NNMambaLib.panel.shared_worker import shared_worker
-from NNMambaLib.setup_check import Need
+from NNMambaLib.support.diagnostics import diagnostic_report
+from NNMambaLib.support.setup_check import Need
 
 
 class DiagnosticsSection:

@@ -12,7 +12,7 @@ import numpy as np
 
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError
-from NNMambaLib.inference.memory import available_bytes
+from NNMambaLib.inference.memory_plan import available_bytes
 from NNMambaLib.inference.preprocessing import model_grid
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.manifest import InputSpecification

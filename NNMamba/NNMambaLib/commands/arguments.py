@@ -75,7 +75,7 @@ def run_job(
         options: of the engine's method.
     """
     from NNMambaLib.files import check_writable
-    from NNMambaLib.inference.memory import available_bytes
+    from NNMambaLib.inference.memory_plan import available_bytes
     from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.volumes.files import read_volume
 

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from NNMambaLib.panel.hub.installer import TORCH, has_pytorch_extension, install
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import close_shared_worker, shared_worker
-from NNMambaLib.setup_check import Need, SetupError, missing_needs, platform_notice, read_needs
+from NNMambaLib.support.setup_check import Need, SetupError, missing_needs, platform_notice, read_needs
 
 # Kept while a set-up is under way, for what ends Slicer in the middle of it.
 UNDER_WAY_SETTING = "NNMamba/SetupUnderWay"

@@ -23,12 +23,12 @@ from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.variants import build
 from NNMambaLib.runtime.devices import training_device
-from NNMambaLib.training.averaging import move_average
-from NNMambaLib.training.checkpoint import read_checkpoint, write_checkpoint
-from NNMambaLib.training.distributed import mean_over_processes, process_count, rank
+from NNMambaLib.training.loop.averaging import move_average
+from NNMambaLib.training.loop.checkpoint import read_checkpoint, write_checkpoint
+from NNMambaLib.training.loop.distributed import mean_over_processes, process_count, rank
+from NNMambaLib.training.loop.optimisation import learning_rate, make_optimizer
+from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.objective import Objective
-from NNMambaLib.training.optimisation import learning_rate, make_optimizer
-from NNMambaLib.training.settings import TrainingSettings
 
 MakeDataset = Callable[[int, int], Dataset]
 

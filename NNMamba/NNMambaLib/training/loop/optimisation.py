@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from NNMambaLib.training.settings import TrainingSettings
+from NNMambaLib.training.loop.settings import TrainingSettings
 
 _MOMENTUM = 0.99
 _POLY_POWER = 0.9

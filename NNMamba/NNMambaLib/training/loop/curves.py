@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NNMambaLib.files import atomic_file
-from NNMambaLib.training.trainer import Progress
+from NNMambaLib.training.loop.trainer import Progress
 
 
 def write_curves(history: Sequence[Progress], path: Path) -> None:

@@ -10,7 +10,7 @@ from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.panel.task_panel import describe_progress
 from NNMambaLib.progress import Progress
-from NNMambaLib.self_test import SelfTest, Verdict
+from NNMambaLib.worker.self_test import SelfTest, Verdict
 
 _MARKS = {
     Verdict.WAITING: "",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from NNMambaLib.training.configuration import Configuration
+
 _LARGEST_TURN = math.radians(15)
 _LARGEST_SCALING = 0.15
 # Of the patch, on every side: what a turned and shrunk patch may reach beyond it.
@@ -106,3 +108,10 @@ def _intensity():
             RandAdjustContrastd(keys=keys, prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
         ]
     )
+
+
+def augmentation_of(configuration: Configuration) -> Augmentation | None:
+    """Return the augmentation that a configuration which `resolve` returned asks for, or None."""
+    if not configuration.augment:
+        return None
+    return Augmentation(configuration.patch[::-1], configuration.spacing[::-1], configuration.mirror_axes)

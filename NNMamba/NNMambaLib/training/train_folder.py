@@ -17,14 +17,15 @@ from NNMambaLib.models.manifest import InputSpecification, Manifest
 from NNMambaLib.models.package import write_package
 from NNMambaLib.progress import Progress as Shown
 from NNMambaLib.runtime.devices import training_device
-from NNMambaLib.training.averaging import recalibrate_batch_norm
 from NNMambaLib.training.configuration import Configuration
-from NNMambaLib.training.curves import plot_curves, write_curves
 from NNMambaLib.training.data.persons import Split, split_by_person
 from NNMambaLib.training.data.prepared import open_case, prepare_case
 from NNMambaLib.training.data.samples import Samples
 from NNMambaLib.training.data.survey import survey_cases
-from NNMambaLib.training.distributed import from_first, process_count, process_group, rank, wait_for_all
+from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
+from NNMambaLib.training.loop.curves import plot_curves, write_curves
+from NNMambaLib.training.loop.distributed import from_first, process_count, process_group, rank, wait_for_all
+from NNMambaLib.training.loop.trainer import Progress, Trainer
 from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import input_specification, resolve
 from NNMambaLib.training.run_folder import RunFolder
@@ -32,7 +33,6 @@ from NNMambaLib.training.tasks.classification import ClassificationTask
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
 from NNMambaLib.training.tasks.task import Task
-from NNMambaLib.training.trainer import Progress, Trainer
 
 TASKS = {task.name: task for task in (SegmentationTask, LandmarksTask, ClassificationTask)}
 # Batches that BatchNorm's statistics are taken over in the end.

@@ -1,0 +1,1 @@
+"""The training loop: settings, optimizer, checkpoints, averages of weights, several processes, curves."""
