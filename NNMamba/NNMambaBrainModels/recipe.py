@@ -12,7 +12,7 @@ from torch import nn
 
 from NNMambaLib.networks.state_dicts import expand_shared_layers
 from NNMambaLib.training.loop.settings import TrainingSettings
-from NNMambaLib.training.loop.trainer import MakeDataset, Progress, Trainer
+from NNMambaLib.training.loop.trainer import CurvePoint, MakeDataset, Trainer
 from NNMambaLib.training.objectives.objective import Objective
 
 
@@ -44,9 +44,9 @@ def run_recipe(
             taken = start_from(trainer, options.initial)
             print(f"{taken} tensors taken from {options.initial}", flush=True)
 
-    def report(progress: Progress) -> None:
-        figures = "".join(f"  {name} {value:.4f}" for name, value in progress.figures.items())
-        print(f"step {progress.step}/{trainer.settings.steps}  loss {progress.loss:.4f}{figures}", flush=True)
+    def report(progress: CurvePoint) -> None:
+        metrics = "".join(f"  {name} {value:.4f}" for name, value in progress.metrics.items())
+        print(f"step {progress.step}/{trainer.settings.steps}  loss {progress.loss:.4f}{metrics}", flush=True)
 
     trainer.run(make_dataset, options.checkpoint, report, validate)
     return trainer

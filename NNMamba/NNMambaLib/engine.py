@@ -76,7 +76,7 @@ class Engine:
         mirror: bool = False,
         step: float = 0.5,
         probabilities: bool = False,
-        entropy: bool = False,
+        uncertainty: bool = False,
         pad_small: bool = False,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
@@ -104,10 +104,10 @@ class Engine:
             tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
             return segmentation.segment(
                 prepared, job.volume.grid, network, attempt.device, tiling, outputs, mirror_axes, probabilities,
-                entropy, job.monitor,
+                uncertainty, job.monitor,
             )  # fmt: skip
 
-        arrays = job.run(run, job.need(probabilities, entropy))
+        arrays = job.run(run, job.need(probabilities, uncertainty))
         options = {"mirror": mirror, "step": step, "pad_small": pad_small}
         wrap = partial(Volume, matrix=job.volume.matrix, name=job.volume.name)
         return SegmentationResult(
@@ -116,7 +116,7 @@ class Engine:
             volumes_ml=_volumes_ml(arrays.labels, job.volume.grid, job.manifest.labels),
             provenance=job.provenance(options),
             probabilities=None if arrays.probabilities is None else wrap(arrays.probabilities),
-            entropy=None if arrays.entropy is None else wrap(arrays.entropy[None]),
+            uncertainty=None if arrays.uncertainty is None else wrap(arrays.uncertainty[None]),
         )
 
     def detect_landmarks(
@@ -215,12 +215,12 @@ class Engine:
         return tasks[task](volume, model, **options)
 
     def estimate_memory(
-        self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, entropy: bool = False
+        self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, uncertainty: bool = False
     ) -> memory_plan.MemoryNeed:
         """Return about what a job would need of memory, beside the volume; it runs nothing."""
         package = find_package(model)
         job = self._job(package.manifest.task, package, volume, True)
-        return job.need(probabilities, entropy)(job.patch, self.device)
+        return job.need(probabilities, uncertainty)(job.patch, self.device)
 
     def _job(
         self,

@@ -51,7 +51,8 @@ class SegmentationResult:
         label_definitions: of the values 1, 2, ...
         volumes_ml: by label name, in millilitres.
         probabilities: (label with background, z, y, x) of float16 in 0..1, where asked for.
-        entropy: (1, z, y, x) of float32, of the probabilities, in 0 (certain) .. 1 (all labels alike), where asked for.
+        uncertainty: (1, z, y, x) of float32, the entropy of the probabilities in units of its largest value: 0
+            (certain) .. 1 (all labels alike); where asked for.
     """
 
     labels: Volume
@@ -59,7 +60,7 @@ class SegmentationResult:
     volumes_ml: dict[str, float]
     provenance: Provenance
     probabilities: Volume | None = None
-    entropy: Volume | None = None
+    uncertainty: Volume | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from NNMambaLib.networks import mamba
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends, selective_scan
-from NNMambaLib.training.loop.optimisation import make_optimizer
+from NNMambaLib.training.loop.optimization import make_optimizer
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 

@@ -14,7 +14,7 @@ from NNMambaLib.models.manifest import (
     Label,
     LandmarkDefinition,
     Manifest,
-    Normalisation,
+    Normalization,
 )
 from NNMambaLib.models.package import write_package
 from NNMambaLib.networks.description import NetworkDescription
@@ -98,7 +98,7 @@ def _manifest(name, task, channels, outputs, input_fields, **sections):
         description="Answers that a test can know beforehand.",
         task=task,
         network=NetworkDescription("SEG-CSS", len(channels), outputs, _WIDTH),
-        input=InputSpecification(tuple(Channel(c, Normalisation("none")) for c in channels), **fields),
+        input=InputSpecification(tuple(Channel(c, Normalization("none")) for c in channels), **fields),
         licence="Apache-2.0",
         intended_use="Tests only.",
         **sections,

@@ -13,15 +13,15 @@ ORIENTATIONS = [
 _LPS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 # Centre of what the phantoms show, away from the origin so that a lost offset is seen.
-CENTRE = np.array([20.0, -35.0, 12.0])
+CENTER = np.array([20.0, -35.0, 12.0])
 # LPS from CENTRE, mm: all different along every axis, none near its own mirror image.
-LANDMARKS = CENTRE + np.array([[-14.2, -19.1, 6.3], [21.7, 4.4, -9.6], [5.3, 11.9, 18.8]])
+LANDMARKS = CENTER + np.array([[-14.2, -19.1, 6.3], [21.7, 4.4, -9.6], [5.3, 11.9, 18.8]])
 
 
 def bodies(positions):
     """Return the intensity, 0 to about 3.9, of one large body and three smaller ones within; no axis is a symmetry."""
     return (
-        1.5 * _blob(positions, CENTRE, (28, 22, 25))
+        1.5 * _blob(positions, CENTER, (28, 22, 25))
         + 2.8 * _blob(positions, LANDMARKS[0], (12, 14, 11))
         + 1.4 * _blob(positions, LANDMARKS[1], (9, 14, 12))
         + 1.2 * _blob(positions, LANDMARKS[2], (15, 10, 9))
@@ -50,7 +50,7 @@ def grid_matrix(orientation, spacing, shape, rotation=None, shear=0.0):
     directions[:, 2] += shear * directions[:, 1]
     matrix = np.eye(4)
     matrix[:3, :3] = (np.eye(3) if rotation is None else rotation) @ directions * spacing
-    matrix[:3, 3] = CENTRE - matrix[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
+    matrix[:3, 3] = CENTER - matrix[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
     return matrix
 
 
@@ -72,5 +72,5 @@ def sample(function, shape, matrix, name="phantom"):
     return Volume(array.reshape(-1, *shape), matrix, name)
 
 
-def _blob(positions, centre, sizes):
-    return np.exp(-0.5 * (((positions - centre) / sizes) ** 2).sum(-1))
+def _blob(positions, center, sizes):
+    return np.exp(-0.5 * (((positions - center) / sizes) ** 2).sum(-1))

@@ -91,10 +91,10 @@ def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndar
     method.SetSmoothingSigmasPerLevel((3, 1.5, 0))
     method.SetInitialTransform(start, inPlace=True)
     method.Execute(fixed, moving)
-    to_person = start.GetInverse()
+    to_subject = start.GetInverse()
     indices = landmarked(HeadModel.load(heads / "09c.npz")).landmarks[len(FIDUCIALS) :, ::-1]
     points = [template.TransformContinuousIndexToPhysicalPoint(index) for index in indices.tolist()]
-    return [None] * len(FIDUCIALS) + [np.array(to_person.TransformPoint(point)) for point in points]
+    return [None] * len(FIDUCIALS) + [np.array(to_subject.TransformPoint(point)) for point in points]
 
 
 def noise() -> Volume:
@@ -121,15 +121,15 @@ def main(arguments: list[str] | None = None) -> None:
             volume, truth = deformed(head, number)
             result = engine.detect_landmarks(volume, options.package)
             _write_pair(options.output / folder, f"{number:02d}", result, _points(result), truth)
-    for person in HELD_OUT:
-        volume = held_out_volume(person, options.sources)
+    for subject in HELD_OUT:
+        volume = held_out_volume(subject, options.sources)
         result = engine.detect_landmarks(volume, options.package)
-        truth = samseg_centroids(options.samseg / f"{person.name}.nii.gz")
+        truth = samseg_centroids(options.samseg / f"{subject.name}.nii.gz")
         predicted = [None] * len(FIDUCIALS) + _points(result)[len(FIDUCIALS) :]
-        _write_pair(options.output / "centroids", person.name, result, predicted, truth)
+        _write_pair(options.output / "centroids", subject.name, result, predicted, truth)
         carried = affine_centroids(volume, options.heads, options.sources)
-        _write_pair(options.output / "affine", person.name, result, carried, truth)
-        print(f"{person.name}: {_count(result)}", flush=True)
+        _write_pair(options.output / "affine", subject.name, result, carried, truth)
+        print(f"{subject.name}: {_count(result)}", flush=True)
     wrong = {name: read_volume(source_path(options.sources, name)) for name in WRONG} | {"noise": noise()}
     for name, volume in wrong.items():
         # The macaque's brain is far smaller than a tile.

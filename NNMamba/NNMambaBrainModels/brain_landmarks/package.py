@@ -33,7 +33,7 @@ from NNMambaLib.models.manifest import (
     InputSpecification,
     Manifest,
     Metric,
-    Normalisation,
+    Normalization,
 )
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_heatmap_decoding
@@ -93,7 +93,7 @@ def make_manifest(
         network=NETWORK,
         input=InputSpecification(
             channels=(
-                Channel("MR", Normalisation("percentile", mask="all", low=low, high=high), ("t1", "t1w", "t2", "mr")),
+                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("t1", "t1w", "t2", "mr")),
             ),
             patch=SYNTHESIS.shape[::-1],
             spacing=(SYNTHESIS.spacing,) * 3,

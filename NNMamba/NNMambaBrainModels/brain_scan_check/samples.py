@@ -20,7 +20,7 @@ from NNMambaBrainModels.synthesis.contrast import random_means, t1_like_means
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sampling_positions
 from NNMambaBrainModels.synthesis.mr_sequences import Contrast, sequence_means
 
-NORMALISATION_PERCENTILES = (0.5, 99.5)
+NORMALIZATION_PERCENTILES = (0.5, 99.5)
 # What a target may be that is no class: nothing is asked of the network, or that it be undecided.
 UNKNOWN = -1
 UNDECIDED = -2
@@ -119,7 +119,7 @@ class ScanCheckSamples(Dataset):
         volume, contrast = self._drawn(draw)
         volume, directions = reorder(volume, *random_order(np.random.default_rng((self._seed, draw, view))))
         targets = (UNDECIDED,) * 4 if contrast == UNDECIDED else (*directions, contrast)
-        return centred(volume, self._settings.size)[None], probabilities(targets)
+        return centered(volume, self._settings.size)[None], probabilities(targets)
 
     def _drawn(self, draw: int) -> tuple[torch.Tensor, int]:
         if self._last is None or self._last[0] != draw:
@@ -138,7 +138,7 @@ def synthesize(
     else:
         volume, contrast = _head(head, settings, settings.deformation, rng)
         field_of_view = _field_of_view(settings, settings.field_of_view, settings.short_field_probability, rng)
-    return normalise(_degrade(volume, settings, rng)[field_of_view]), contrast
+    return normalize(_degrade(volume, settings, rng)[field_of_view]), contrast
 
 
 def probabilities(targets: Sequence[int]) -> torch.Tensor:
@@ -169,13 +169,13 @@ def reorder(
     return volume, tuple(reversed(directions))
 
 
-def normalise(volume: torch.Tensor) -> torch.Tensor:
+def normalize(volume: torch.Tensor) -> torch.Tensor:
     """Clip to NORMALISATION_PERCENTILES and map them to 0..1; float32, any shape."""
-    low, high = np.percentile(volume.numpy(), NORMALISATION_PERCENTILES)
+    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
     return (volume.clamp(float(low), float(high)) - float(low)) / max(float(high - low), 1e-8)
 
 
-def centred(volume: torch.Tensor, size: int) -> torch.Tensor:
+def centered(volume: torch.Tensor, size: int) -> torch.Tensor:
     """The volume zero-padded about its centre to a cube, as inference pads what is small."""
     padding = []
     for length in reversed(volume.shape):

@@ -35,7 +35,7 @@ from NNMambaLib.models.manifest import (
     Label,
     Manifest,
     Metric,
-    Normalisation,
+    Normalization,
     Terminology,
 )
 from NNMambaLib.models.package import write_package
@@ -101,7 +101,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
             channels=(
                 Channel(
                     "MR",
-                    Normalisation("percentile", mask="all", low=low, high=high),
+                    Normalization("percentile", mask="all", low=low, high=high),
                     ("t1", "t1w", "mprage", "t2", "t2w", "pd", "mr"),
                 ),
             ),

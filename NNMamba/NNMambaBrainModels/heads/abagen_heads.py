@@ -62,7 +62,7 @@ def warp(donor: HeadModel, classes: np.ndarray) -> HeadModel:
         return sitk.GetArrayFromImage(sitk.Resample(image, fixed, transform, sitk.sitkNearestNeighbor))
 
     left = None if donor.left is None else resample(donor.left).astype(bool)
-    return HeadModel(donor.name, donor.person, resample(donor.classes), resample(donor.textures), left=left)
+    return HeadModel(donor.name, donor.subject, resample(donor.classes), resample(donor.textures), left=left)
 
 
 def compose(named: np.ndarray, left: np.ndarray, donor: HeadModel) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ class HeadModel:
     """
 
     name: str
-    person: str
+    subject: str
     classes: np.ndarray
     textures: np.ndarray
     intensities: dict[str, np.ndarray] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class HeadModel:
         np.savez_compressed(
             path,
             name=self.name,
-            person=self.person,
+            person=self.subject,
             classes=self.classes,
             textures=self.textures,
             **sides,
@@ -54,7 +54,7 @@ class HeadModel:
             }
             return cls(
                 name=str(content["name"]),
-                person=str(content["person"]),
+                subject=str(content["person"]),
                 classes=content["classes"],
                 textures=content["textures"],
                 intensities=channels,

@@ -30,7 +30,7 @@ class SegmentedHead:
     """A head that SAMSEG segmented: its name, its person, and the volume of each contrast by source name."""
 
     name: str
-    person: str
+    subject: str
     contrasts: dict[str, str]
 
 
@@ -38,7 +38,7 @@ SEGMENTED_HEADS = (
     SegmentedHead("ch2", "Colin27", {"T1w": "ch2"}),
     SegmentedHead("09c", "MNI152 2009c average", {"T1w": "09c-T1w", "T2w": "09c-T2w"}),
 )
-ATLAS_PERSON = "SAMSEG 20-subject atlas"
+ATLAS_SUBJECT = "SAMSEG 20-subject atlas"
 
 
 def read_ras(path: Path) -> sitk.Image:
@@ -85,7 +85,7 @@ def segmented_head(head: SegmentedHead, sources: Path, samseg: Path) -> HeadMode
         for contrast, source in head.contrasts.items()
     }
     textures = divide_by_brightness(classes, intensities["T1w"])
-    return HeadModel(head.name, head.person, classes, textures, intensities, np.isin(codes, SAMSEG_LEFT))
+    return HeadModel(head.name, head.subject, classes, textures, intensities, np.isin(codes, SAMSEG_LEFT))
 
 
 def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,7 +144,7 @@ def atlas_heads(sources: Path, samseg: Path, seed: int) -> list[HeadModel]:
         temperature = rng.uniform(*ATLAS_TEMPERATURE) if draw else 0.0
         classes = draw_label_map(priors, class_codes, rng.uniform(*ATLAS_SMOOTHNESS_MM), temperature, rng)
         textures = divide_by_brightness(classes, template)
-        heads.append(HeadModel(f"atlas-{draw}", ATLAS_PERSON, classes, textures, left=leftness > 0))
+        heads.append(HeadModel(f"atlas-{draw}", ATLAS_SUBJECT, classes, textures, left=leftness > 0))
     return heads
 
 

@@ -39,8 +39,8 @@ def sampling_positions(
 def is_mirrored(positions: torch.Tensor) -> bool:
     """Whether a map (z, y, x, 3) from `sampling_positions` turns right-handed axes into left-handed ones."""
     middle = tuple(n // 2 for n in positions.shape[:3])
-    centre = positions[middle]
-    steps = [positions[tuple(m - (a == axis) for a, m in enumerate(middle))] - centre for axis in range(3)]
+    center = positions[middle]
+    steps = [positions[tuple(m - (a == axis) for a, m in enumerate(middle))] - center for axis in range(3)]
     # Three steps back: the sign of their determinant is the opposite of that of three steps forward.
     return bool(torch.linalg.det(torch.stack(steps)) > 0)
 

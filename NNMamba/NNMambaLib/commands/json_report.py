@@ -32,7 +32,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:
-    options = ("output", "probabilities", "entropy", "explanation", "page", "plot")
+    options = ("output", "probabilities", "uncertainty", "explanation", "page", "plot")
     named = (getattr(arguments, option, None) for option in options)
     return [name for name in named if name]
 

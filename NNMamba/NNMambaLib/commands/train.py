@@ -20,8 +20,8 @@ def add_parser(commands) -> None:
         required=True,
         metavar="DIR",
         help="segmentation: a raw data folder of nnU-Net v2; landmarks: volumes, each with a .mrk.json of the same "
-        "name; classification: volumes and a CSV file, case,class; with persons.csv (case,person) the split between "
-        "training and validation goes by person",
+        "name; classification: volumes and a CSV file, case,class; with subjects.csv (case,subject) the split between "
+        "training and validation goes by subject",
     )
     parser.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the model and all about its training"
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> dict:
         with progress_display() as show:
             outcome = train(show)
         print_notices(outcome.notices)
-        if outcome.figures:
-            print_table(["validation", ""], [[name, f"{value:.3f}"] for name, value in outcome.figures.items()])
+        if outcome.metrics:
+            print_table(["validation", ""], [[name, f"{value:.3f}"] for name, value in outcome.metrics.items()])
         print(f"Wrote {', '.join(str(path) for path in outcome.outputs)}.")
-    return {"outputs": [str(path) for path in outcome.outputs], "figures": outcome.figures}
+    return {"outputs": [str(path) for path in outcome.outputs], "metrics": outcome.metrics}

@@ -15,7 +15,7 @@ from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_mar
 from NNMambaLib.evaluation.classification import evaluate_classes
 from NNMambaLib.evaluation.landmarks import RADII_MM, compare_landmarks
 from NNMambaLib.evaluation.segmentation import LabelAgreement, compare_labels
-from NNMambaLib.evaluation.summary import Summary, summarise
+from NNMambaLib.evaluation.summary import Summary, summarize
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.volumes.files import read_volume
 
@@ -50,7 +50,7 @@ def report_segmentation(
     figures = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
     summaries = {
         name[value]: {
-            figure: summarise([getattr(labels[value], figure) for labels in cases.values() if value in labels])
+            figure: summarize([getattr(labels[value], figure) for labels in cases.values() if value in labels])
             for figure in figures
         }
         for value in values
@@ -87,7 +87,7 @@ def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
     content = {"task": "landmarks", "cases": list(pairs), "landmarks": {}}
     rows = []
     for name, accuracy in accuracies.items():
-        summary = summarise(accuracy.errors)
+        summary = summarize(accuracy.errors)
         rates = {f"{radius:g}": accuracy.success_rate(radius) for radius in RADII_MM}
         content["landmarks"][name] = {
             "radial_error_mm": asdict(summary),
@@ -97,7 +97,7 @@ def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
         }
         shown = [_number(rate) for rate in rates.values()]
         rows.append([name, _interval(summary), *shown, str(accuracy.missed), str(accuracy.false)])
-    everything = summarise([error for accuracy in accuracies.values() for error in accuracy.errors])
+    everything = summarize([error for accuracy in accuracies.values() for error in accuracy.errors])
     content["all"] = {"radial_error_mm": asdict(everything)}
     rows.append(["all", _interval(everything), *[""] * len(RADII_MM), "", ""])
     header = ["landmark", "radial error mm", *(f"within {radius:g} mm" for radius in RADII_MM), "missed", "false"]

@@ -25,7 +25,7 @@ class Summary:
     without: int
 
 
-def summarise(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Summary:
+def summarize(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Summary:
     """Return the summary of one figure over cases. Infinite values (a missed structure's distance) stay in."""
     from scipy.stats import bootstrap
 

@@ -53,20 +53,20 @@ def slice_pictures(volume: Volume, explanation: Explanation | None = None, size:
     """
     corners = volume.grid.corners()
     found = None if explanation is None else strongest(explanation)
-    centre = corners.mean(0) if found is None else found[1]
+    center = corners.mean(0) if found is None else found[1]
     lower, upper = corners.min(0), corners.max(0)
     low, high = _window(volume.array[0])
     pictures = []
     for name, letters in _SLICES.items():
         right, down = (np.array(_DIRECTIONS[letters[edge]]) for edge in (1, 3))
-        middle = centre + (np.abs(right) + np.abs(down)) * ((lower + upper) / 2 - centre)
+        middle = center + (np.abs(right) + np.abs(down)) * ((lower + upper) / 2 - center)
         extent = np.abs([right, down]) @ (upper - lower)
         step = extent.max() / size
         columns, rows = (np.arange(max(1, round(length / step))) for length in extent)
         across, along = ((axis - (len(axis) - 1) / 2) * step for axis in (columns, rows))
         positions = middle + along[:, None, None] * down + across[None, :, None] * right
-        grey = np.clip((_sampled(volume, positions, low) - low) / (high - low), 0, 1)
-        pixels = np.repeat(grey[..., None], 3, axis=-1)
+        gray = np.clip((_sampled(volume, positions, low) - low) / (high - low), 0, 1)
+        pixels = np.repeat(gray[..., None], 3, axis=-1)
         if explanation is not None:
             part = np.clip(_sampled(explanation.volume, positions, 0.0) / color_limit(explanation), -1, 1)[..., None]
             color = np.where(part > 0, FOR_COLOR, AGAINST_COLOR)

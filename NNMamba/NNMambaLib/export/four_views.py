@@ -123,7 +123,7 @@ def _annotate(pixels: np.ndarray, view: View) -> None:
         places = ((margin, height // 2), (width - margin, height // 2), (width // 2, margin))
         places += ((width // 2, height - margin),)
         for letter, place in zip(view.letters, places, strict=True):
-            _draw(pixels, letter, place, font, align="centre")
+            _draw(pixels, letter, place, font, align="center")
 
 
 def _draw_legend(pixels: np.ndarray, rows: list[LegendRow]) -> None:
@@ -180,7 +180,7 @@ def _draw(
     while limit is not None and ink.shape[1] > limit and kept > 1:
         kept -= 1
         ink = _ink(text[:kept].rstrip() + "…", font)
-    x = place[0] - {"left": 0, "right": ink.shape[1], "centre": ink.shape[1] // 2}[align]
+    x = place[0] - {"left": 0, "right": ink.shape[1], "center": ink.shape[1] // 2}[align]
     y = place[1] - ink.shape[0] // 2
     target = pixels[max(0, y) : y + ink.shape[0], max(0, x) : x + ink.shape[1]]
     coverage = ink[max(0, -y) :, max(0, -x) :][: target.shape[0], : target.shape[1], None]

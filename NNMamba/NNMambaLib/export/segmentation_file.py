@@ -45,7 +45,7 @@ def without_shear(result: SegmentationResult) -> SegmentationResult:
         result,
         labels=resample(result.labels, grid, "nearest", outside=0),
         probabilities=result.probabilities and resample(result.probabilities, grid),
-        entropy=result.entropy and resample(result.entropy, grid),
+        uncertainty=result.uncertainty and resample(result.uncertainty, grid),
         provenance=replace(result.provenance, notices=(*result.provenance.notices, notice)),
     )
 

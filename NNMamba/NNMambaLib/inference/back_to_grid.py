@@ -27,7 +27,7 @@ class SegmentationArrays:
 
     labels: np.ndarray
     probabilities: np.ndarray | None
-    entropy: np.ndarray | None
+    uncertainty: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Wanted:
 
     outputs: int
     probabilities: bool
-    entropy: bool
+    uncertainty: bool
 
     def arrays(self, shape: tuple[int, int, int]) -> SegmentationArrays:
         """Return arrays for results on a grid, all background."""
         probabilities = np.zeros((self.outputs, *shape), np.float16) if self.probabilities else None
         if probabilities is not None:
             probabilities[0] = 1
-        entropy = np.zeros(shape, np.float32) if self.entropy else None
-        return SegmentationArrays(np.zeros(shape, label_type(self.outputs)), probabilities, entropy)
+        uncertainty = np.zeros(shape, np.float32) if self.uncertainty else None
+        return SegmentationArrays(np.zeros(shape, label_type(self.outputs)), probabilities, uncertainty)
 
 
 class Collector(Protocol):
@@ -68,15 +68,15 @@ class Reoriented:
         label_voxels(rows.stored, self._arrays.labels, rows.within, tuple(shift))
         if self._arrays.probabilities is not None:
             self._arrays.probabilities[rows.place] = rows.values.numpy()
-        if self._arrays.entropy is not None:
-            self._arrays.entropy[rows.place[1:]] = _entropy(rows.stored[rows.within])
+        if self._arrays.uncertainty is not None:
+            self._arrays.uncertainty[rows.place[1:]] = _uncertainty(rows.stored[rows.within])
 
     def finish(self) -> SegmentationArrays:
-        labels, probabilities, entropy = self._arrays.labels, self._arrays.probabilities, self._arrays.entropy
+        labels, probabilities, uncertainty = self._arrays.labels, self._arrays.probabilities, self._arrays.uncertainty
         return SegmentationArrays(
             np.ascontiguousarray(self._back(labels[None])[0]),
             None if probabilities is None else self._back(probabilities),
-            None if entropy is None else self._back(entropy[None])[0],
+            None if uncertainty is None else self._back(uncertainty[None])[0],
         )
 
     def _back(self, array: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class Resampled:
     def __init__(self, grid: Grid, target: Grid, wanted: Wanted):
         self._shape = grid.shape
         self._arrays = wanted.arrays(target.shape)
-        self._only_labels = not (wanted.probabilities or wanted.entropy)
+        self._only_labels = not (wanted.probabilities or wanted.uncertainty)
         self._highest: np.ndarray | None = None
         # From the target's indices to the model's, both (z, y, x).
         matrix = np.linalg.inv(grid.matrix) @ target.matrix
@@ -175,8 +175,8 @@ class Resampled:
             self._arrays.labels[where] = p.argmax(1)
             if self._arrays.probabilities is not None:
                 self._arrays.probabilities[(slice(None), *where)] = p.T
-            if self._arrays.entropy is not None:
-                self._arrays.entropy[where] = _entropy(p)
+            if self._arrays.uncertainty is not None:
+                self._arrays.uncertainty[where] = _uncertainty(p)
             return
         highest = self._highest.reshape(-1)
         found = highest[corner]
@@ -218,6 +218,6 @@ def _weighted(values: np.ndarray, corner: np.ndarray, corners: list[int], part: 
     return total
 
 
-def _entropy(p: np.ndarray) -> np.ndarray:
+def _uncertainty(p: np.ndarray) -> np.ndarray:
     """Return the entropy over the labels (..., label), in units of its largest value."""
     return -(p * np.log(np.maximum(p, 1e-12))).sum(-1) / math.log(p.shape[-1])

@@ -75,6 +75,6 @@ def _vertex(heatmap: np.ndarray, peak: tuple[int, ...], axis: int) -> float:
     if not 0 < peak[axis] < heatmap.shape[axis] - 1:
         return 0.0
     line = np.moveaxis(heatmap, axis, 0)[(slice(peak[axis] - 1, peak[axis] + 2), *np.delete(peak, axis))]
-    before, centre, after = np.log(np.maximum(line, 1e-3 * line[1]))
-    curvature = before - 2 * centre + after
+    before, center, after = np.log(np.maximum(line, 1e-3 * line[1]))
+    curvature = before - 2 * center + after
     return 0.0 if curvature >= -1e-9 else float(np.clip((before - after) / (2 * curvature), -0.5, 0.5))

@@ -95,7 +95,7 @@ def network_bytes(
     return math.prod(patch) * floats * _FLOAT
 
 
-def dense_need(
+def sliding_window_need(
     sizes: JobSizes,
     patch: tuple[int, int, int],
     device: torch.device,

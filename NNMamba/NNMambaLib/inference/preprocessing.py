@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.models.manifest import InputSpecification, Normalisation
+from NNMambaLib.models.manifest import InputSpecification, Normalization
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
 
@@ -59,7 +59,7 @@ def prepare(volume: Volume, specification: InputSpecification) -> Prepared:
         reoriented = volume.reoriented(_orientation(volume.grid, specification))
         array = np.array(reoriented.array, dtype=np.float32, order="C")
     for values, channel in zip(array, specification.channels, strict=True):
-        normalise(values, channel.normalisation, f"{volume.name}, channel {channel.name},")
+        normalize(values, channel.normalization, f"{volume.name}, channel {channel.name},")
     return Prepared(array, grid, resampled)
 
 
@@ -77,8 +77,8 @@ def check_channels(volume: Volume, specification: InputSpecification) -> None:
         )
 
 
-def normalise(values: np.ndarray, how: Normalisation, name: str = "The volume") -> None:
-    """Scale one channel (z, y, x), float32, in place; the kinds are those of `Normalisation`.
+def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") -> None:
+    """Scale one channel (z, y, x), float32, in place; the kinds are those of `Normalization`.
 
     Raises:
         VolumeError: if the mask that statistics are taken over is empty.

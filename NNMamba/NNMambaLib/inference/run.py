@@ -89,7 +89,7 @@ class Job:
         return "{} voxels where the model's patch has {}".format(*sizes)
 
     def need(
-        self, probabilities: bool = False, entropy: bool = False, explanation: bool = False
+        self, probabilities: bool = False, uncertainty: bool = False, explanation: bool = False
     ) -> memory_plan.NeedOfPatch:
         """Return what the job needs of memory, as a function of the patch and the device."""
         network = self.manifest.network
@@ -97,10 +97,10 @@ class Job:
         if self.manifest.task == "classification":
             return partial(memory_plan.classifier_need, sizes, explanation=explanation)
         if self.manifest.task == "landmarks":
-            return partial(memory_plan.dense_need, sizes, kept_bytes=4 * network.out_channels)
+            return partial(memory_plan.sliding_window_need, sizes, kept_bytes=4 * network.out_channels)
         labels = np.dtype(label_type(network.out_channels)).itemsize
-        extras = (2 * network.out_channels if probabilities else 0) + (4 if entropy else 0)
-        return partial(memory_plan.dense_need, sizes, label_bytes=labels, returned_bytes=labels + extras)
+        extras = (2 * network.out_channels if probabilities else 0) + (4 if uncertainty else 0)
+        return partial(memory_plan.sliding_window_need, sizes, label_bytes=labels, returned_bytes=labels + extras)
 
     def run(self, run: Callable[[memory_plan.Attempt, Prepared, nn.Module], Any], need: memory_plan.NeedOfPatch) -> Any:
         """Announce what the job needs, try the ways that fit, and return what `run` returns."""

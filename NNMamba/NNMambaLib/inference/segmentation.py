@@ -24,13 +24,13 @@ def segment(
     outputs: int,
     mirror_axes: tuple[str, ...],
     probabilities: bool,
-    entropy: bool,
+    uncertainty: bool,
     monitor: Monitor,
 ) -> SegmentationArrays:
     """Run the network over a prepared volume; softmax of each tile, blended, argmax on the grid `target`."""
     predict = tile_predictor(network, device, softmax, mirror_axes)
     collector = Resampled if prepared.resampled else Reoriented
-    collected = collector(prepared.grid, target, Wanted(outputs, probabilities, entropy))
+    collected = collector(prepared.grid, target, Wanted(outputs, probabilities, uncertainty))
     monitor.stage(_RUNNING, tiling.count)
     for rows in sliding_window(predict, prepared.array, tiling, outputs, monitor.step):
         with monitor.aside(_RETURNING):

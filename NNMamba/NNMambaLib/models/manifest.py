@@ -86,7 +86,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """How the voxels of a channel are scaled, after resampling.
 
     Attributes:
@@ -110,7 +110,7 @@ class Channel:
     """An input channel, with words that its file or node may be recognised by."""
 
     name: str
-    normalisation: Normalisation
+    normalization: Normalization
     keywords: tuple[str, ...] = ()
 
 
@@ -215,6 +215,9 @@ def format_manifest(manifest: Manifest, weights_sha256: str) -> str:
         **_without_empty(asdict(manifest)),
         "weights": {"file": "weights.safetensors", "sha256": weights_sha256},
     }
+    for channel in content["input"]["channels"]:
+        # The schema's spelling, which packages of every version have.
+        channel["normalisation"] = channel.pop("normalization")
     content = json.loads(json.dumps(content))
     _check_schema(content, manifest.name)
     check_consistency(manifest, manifest.name)
@@ -262,7 +265,7 @@ def check_consistency(manifest: Manifest, source: str) -> None:
     )
     require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
     for channel in given.channels:
-        low, high = channel.normalisation.low, channel.normalisation.high
+        low, high = channel.normalization.low, channel.normalization.high
         require(low is None or high is None or low < high, f"channel {channel.name} is clipped from {low} to {high}")
     values = sorted(label.value for label in manifest.labels)
     require(values == list(range(1, len(values) + 1)), "label values must be 1, 2, 3, ... (0 is the background)")
@@ -305,7 +308,7 @@ def label_from_dict(entry: dict) -> Label:
 
 def _input(entry: dict) -> InputSpecification:
     channels = tuple(
-        Channel(channel["name"], Normalisation(**channel["normalisation"]), tuple(channel.get("keywords", ())))
+        Channel(channel["name"], Normalization(**channel["normalisation"]), tuple(channel.get("keywords", ())))
         for channel in entry["channels"]
     )
     lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}

@@ -16,7 +16,7 @@ from NNMambaLib.models.manifest import (
     Label,
     LandmarkDefinition,
     Manifest,
-    Normalisation,
+    Normalization,
     Target,
 )
 from NNMambaLib.models.package import ModelPackage, write_package
@@ -62,7 +62,7 @@ def random_manifest(
         task=task,
         network=NetworkDescription(variant, channels, outputs, base_width),
         input=InputSpecification(
-            channels=tuple(Channel(f"channel {n + 1}", Normalisation("z-score")) for n in range(channels)),
+            channels=tuple(Channel(f"channel {n + 1}", Normalization("z-score")) for n in range(channels)),
             patch=tuple(patch),
             spacing=tuple(spacing),
             mirror_axes=("x", "y", "z") if task == "segmentation" else (),

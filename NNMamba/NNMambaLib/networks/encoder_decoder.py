@@ -10,7 +10,7 @@ from NNMambaLib.networks.encoder import Encoder, MambaFactory
 from NNMambaLib.networks.layers import DoubleConv, SkipGate, UpsampledDoubleConv, upsample
 
 
-class DenseNetwork(Encoder):
+class EncoderDecoder(Encoder):
     """Encoder-decoder with one output channel for each label or landmark, at the input's size.
 
     Args:

@@ -38,9 +38,9 @@ class Mamba(nn.Module):
         self.A_log = nn.Parameter(torch.log(torch.arange(1, d_state + 1, dtype=torch.float32)).repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, d_model, bias=False)
-        self._initialise_step_sizes()
+        self._initialize_step_sizes()
 
-    def _initialise_step_sizes(self, smallest=1e-3, largest=0.1, floor=1e-4) -> None:
+    def _initialize_step_sizes(self, smallest=1e-3, largest=0.1, floor=1e-4) -> None:
         """Draw the bias of dt_proj so that softplus(bias) is log-uniform in [smallest, largest]."""
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
         low, high = math.log(smallest), math.log(largest)

@@ -21,7 +21,7 @@ _AXES = {
 }
 
 
-def recognise(state_dict: Mapping[str, torch.Tensor]) -> NetworkDescription:
+def recognize(state_dict: Mapping[str, torch.Tensor]) -> NetworkDescription:
     """Return the description of the network that a state_dict belongs to.
 
     Raises:
@@ -48,9 +48,9 @@ def load_network(state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
     """Return the network that a state_dict belongs to, with its weights, in evaluation mode.
 
     Raises:
-        ModelError: as in `recognise`, or if two copies of a shared Mamba layer differ.
+        ModelError: as in `recognize`, or if two copies of a shared Mamba layer differ.
     """
-    description = recognise(state_dict)
+    description = recognize(state_dict)
     network = build(description)
     network.load_state_dict(expand_shared_layers(_without_module_prefix(state_dict)))
     return network.eval()

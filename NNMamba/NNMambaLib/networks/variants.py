@@ -10,7 +10,7 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.classifier import Classifier
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.networks.encoder_decoder import DenseNetwork
+from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba
 from NNMambaLib.networks.mamba import Mamba
 
@@ -34,23 +34,23 @@ class Variant:
 VARIANTS: dict[str, Variant] = {
     "SEG-CSS": Variant(
         "segmentation and landmarks as published (MICCSS blocks, skip gates)",
-        DenseNetwork,
+        EncoderDecoder,
         {"block_mamba": _MIC_CSS, "gates": True},
     ),
     "SEG-NNU": Variant(
         "segmentation of the nnU-Net fork, deep supervision to the labels",
-        DenseNetwork,
+        EncoderDecoder,
         {"block_mamba": ConvMamba, "gates": True},
         "labels",
     ),
     "SEG-NNU2": Variant(
         "segmentation of the nnU-Net fork, deep supervision fixed at 4 outputs",
-        DenseNetwork,
+        EncoderDecoder,
         {"block_mamba": ConvMamba, "gates": True},
         4,
     ),
-    "V1-SEG": Variant("segmentation of paper v1 (Res-Mamba)", DenseNetwork, {"stage_mamba": LayerNormMamba}),
-    "V1-LAND": Variant("landmarks of paper v1 (Mamba after the stem)", DenseNetwork, {"stem_mamba": LayerNormMamba}),
+    "V1-SEG": Variant("segmentation of paper v1 (Res-Mamba)", EncoderDecoder, {"stage_mamba": LayerNormMamba}),
+    "V1-LAND": Variant("landmarks of paper v1 (Mamba after the stem)", EncoderDecoder, {"stem_mamba": LayerNormMamba}),
     "CLS": Variant("classification as published", Classifier, {"stem_mamba": _MIC_SINGLE}),
     "CLS-SEQ": Variant(
         "classification with channel-sequential learning",
@@ -74,7 +74,7 @@ def variant_for(task: str, name: str | None = None) -> str:
     Raises:
         ModelError: if the variant is unknown or is not for this task.
     """
-    fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is DenseNetwork)]
+    fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is EncoderDecoder)]
     name = name or _PUBLISHED[task]
     if name not in fitting:
         raise ModelError(f"Variant {name} is not for {task}: choose one of {', '.join(fitting)}.")
@@ -84,7 +84,7 @@ def variant_for(task: str, name: str | None = None) -> str:
 def build(description: NetworkDescription) -> nn.Module:
     """Return a network with fresh random weights, in training mode."""
     variant = VARIANTS[description.variant]
-    extra = {"head_channels": description.head_channels} if variant.network is DenseNetwork else {}
+    extra = {"head_channels": description.head_channels} if variant.network is EncoderDecoder else {}
     return variant.network(
         description.in_channels, description.out_channels, description.base_width, **variant.switches, **extra
     )
@@ -108,7 +108,7 @@ def build_network(
     if variant not in VARIANTS:
         raise ModelError(f"Unknown network variant '{variant}': choose one of {', '.join(VARIANTS)}.")
     heads = VARIANTS[variant].heads
-    if deep_supervision and VARIANTS[variant].network is not DenseNetwork:
+    if deep_supervision and VARIANTS[variant].network is not EncoderDecoder:
         raise ModelError(f"Variant {variant} is a classifier and has no deep supervision: leave it off.")
     if deep_supervision is False:
         heads = None

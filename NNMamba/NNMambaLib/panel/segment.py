@@ -46,7 +46,7 @@ class SegmentTask(Task):
             "step": self.ui.stepSlider.value,
             "pad_small": self.ui.padSmallCheckBox.checked,
             "probabilities": self.ui.probabilitiesCheckBox.checked,
-            "entropy": self.ui.uncertaintyCheckBox.checked,
+            "uncertainty": self.ui.uncertaintyCheckBox.checked,
         }
 
     def show(
@@ -91,8 +91,10 @@ class SegmentTask(Task):
 
 def _extra_volumes(result: SegmentationResult, name: str) -> list[Volume]:
     volumes = []
-    if result.entropy is not None:
-        volumes.append(Volume(result.entropy.array, result.entropy.matrix, _("{name} uncertainty").format(name=name)))
+    if result.uncertainty is not None:
+        volumes.append(
+            Volume(result.uncertainty.array, result.uncertainty.matrix, _("{name} uncertainty").format(name=name))
+        )
     if result.probabilities is not None:
         for label in result.label_definitions:
             array = result.probabilities.array[[label.value]].astype(np.float32)

@@ -69,7 +69,7 @@ def add_slice(
     application: slicer.vtkSlicerApplicationLogic,
     orientation: str,
     volume_node: slicer.vtkMRMLVolumeNode,
-    centre: np.ndarray,
+    center: np.ndarray,
     extent: np.ndarray,
     pixels: tuple[int, int],
 ) -> slicer.vtkMRMLSliceLogic:
@@ -93,7 +93,7 @@ def add_slice(
     logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
     scale = max(np.asarray(extent) / pixels)
     node.SetFieldOfView(pixels[0] * scale, pixels[1] * scale, node.GetFieldOfView()[2])
-    node.JumpSliceByCentering(*centre)
+    node.JumpSliceByCentering(*center)
     return logic
 
 

@@ -106,11 +106,11 @@ def _style_segmentation(node: slicer.vtkMRMLSegmentationNode, surfaces: dict[str
     display = node.GetDisplayNode()
     display.SetOpacity2DFill(_FILL_OPACITY)
     display.SetOpacity2DOutline(1.0)
-    centres = {identifier: box.mean(0) for identifier, box in surfaces.items()}
+    centers = {identifier: box.mean(0) for identifier, box in surfaces.items()}
     enclosing = []
     for identifier, (lower, upper) in surfaces.items():
-        others = [centre for other, centre in centres.items() if other != identifier]
-        if others and np.mean([np.all((lower < centre) & (centre < upper)) for centre in others]) >= _ENCLOSING:
+        others = [center for other, center in centers.items() if other != identifier]
+        if others and np.mean([np.all((lower < center) & (center < upper)) for center in others]) >= _ENCLOSING:
             enclosing.append(identifier)
     if enclosing and len(enclosing) == len(surfaces):
         # Nested tissues: the innermost stays solid.
@@ -155,5 +155,5 @@ def _focus(boxes: list[np.ndarray], volume_box: np.ndarray) -> np.ndarray:
     if not boxes:
         return volume_box
     lower, upper = np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]
-    centre, size = (lower + upper) / 2, np.maximum(upper - lower, _LEAST_SHARE * (volume_box[1] - volume_box[0]))
-    return np.array([centre - size / 2, centre + size / 2])
+    center, size = (lower + upper) / 2, np.maximum(upper - lower, _LEAST_SHARE * (volume_box[1] - volume_box[0]))
+    return np.array([center - size / 2, center + size / 2])

@@ -106,8 +106,8 @@ def _hardened(node: slicer.vtkMRMLVolumeNode, transform: slicer.vtkMRMLTransform
     transform.GetTransformToWorld(to_world)
     image = node.GetImageData()
     lattice, last = ijk_to_ras(node, image), np.array(image.GetDimensions()) - 1
-    centre = lattice @ (*(last / 2), 1)
-    moved = np.linalg.solve(lattice, (*to_world.TransformPoint(centre[:3].tolist()), 1))[:3]
+    center = lattice @ (*(last / 2), 1)
+    moved = np.linalg.solve(lattice, (*to_world.TransformPoint(center[:3].tolist()), 1))[:3]
     if np.any(moved < 0) or np.any(moved > last):
         raise VolumeError(
             f"The non-linear transform {transform.GetName()} moves the volume {node.GetName()} off its own lattice: "

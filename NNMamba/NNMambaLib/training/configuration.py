@@ -27,13 +27,13 @@ class Configuration(TrainingSettings):
         patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
             128, and for classification the largest volume's, at most 192.
         spacing: mm that volumes are resampled to; None takes the median of the data.
-        normalisation: of intensities: ``z-score``, ``percentile`` (0.5 and 99.5), ``ct``, ``none``, or ``auto``: by
+        normalization: of intensities: ``z-score``, ``percentile`` (0.5 and 99.5), ``ct``, ``none``, or ``auto``: by
             the channel's name in ``dataset.json`` where there is one, else ``z-score``.
         mirror_axes: axes that samples are mirrored along; not ``x`` where left and right are told apart.
         augment: deform samples and change their intensities at random.
         foreground: part of the samples that contain a given label or landmark; the others lie anywhere.
         heatmap_sigma: of the Gaussian about a landmark, in voxels.
-        validation_fraction: part of the persons that is kept for validation; 0 for none.
+        validation_fraction: part of the subjects that is kept for validation; 0 for none.
     """
 
     variant: str | None = None
@@ -41,7 +41,7 @@ class Configuration(TrainingSettings):
     deep_supervision: bool = True
     patch: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
-    normalisation: str = "auto"
+    normalization: str = "auto"
     mirror_axes: tuple[str, ...] = ()
     augment: bool = True
     foreground: float = 0.33
@@ -65,6 +65,7 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
         TrainingError: naming the source, and the key that is unknown or whose value cannot be.
     """
     known = [entry.name for entry in fields(Configuration)]
+    content = {_FORMER_KEYS.get(key, key): value for key, value in content.items()}
     for key, value in content.items():
         if key not in known:
             raise TrainingError(f"{source} has the unknown key '{key}': choose of {', '.join(known)}.")
@@ -135,6 +136,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+# As settings of version 0.1 spell them.
+_FORMER_KEYS = {"normalisation": "normalization"}
 _POSITIVE = _number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
 _BELOW_ONE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
@@ -161,7 +164,7 @@ _RULES = {
         lambda size: _is_whole(size) and size > 0 and size % SIZE_DIVISOR == 0, f"three multiples of {SIZE_DIVISOR}"
     ),
     "spacing": _three(lambda step: _is_number(step) and step > 0, "three lengths above 0 mm"),
-    "normalisation": _one_of("auto", "z-score", "percentile", "ct", "none"),
+    "normalization": _one_of("auto", "z-score", "percentile", "ct", "none"),
     "mirror_axes": _Rule(
         lambda value: (
             isinstance(value, (list, tuple))

@@ -13,7 +13,7 @@ from NNMambaLib.models.manifest import InputSpecification, Manifest, Metric, for
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.training.configuration import Configuration, as_json
-from NNMambaLib.training.data.persons import Split
+from NNMambaLib.training.data.subjects import Split
 
 
 def make_manifest(
@@ -23,7 +23,7 @@ def make_manifest(
     specification: InputSpecification,
     configuration: Configuration,
     split: Split,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     sections: Mapping[str, Any],
 ) -> Manifest:
     """Return the manifest of a training.
@@ -43,7 +43,7 @@ def make_manifest(
         task=task,
         network=network,
         input=specification,
-        metrics=tuple(Metric(figure, round(value, 4), data, command) for figure, value in figures.items()),
+        metrics=tuple(Metric(figure, round(value, 4), data, command) for figure, value in metrics.items()),
         licence="Not stated",
         intended_use=RESEARCH_USE,
         provenance={

@@ -9,7 +9,7 @@ import numpy as np
 
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.inference.preprocessing import model_grid
-from NNMambaLib.models.manifest import Channel, InputSpecification, Normalisation
+from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import variant_for
 from NNMambaLib.training.configuration import Configuration
@@ -17,7 +17,7 @@ from NNMambaLib.training.data.survey import Survey
 from NNMambaLib.volumes.volume import reoriented_grid
 
 _ORIENTATION = "RAS"
-_LARGEST_DENSE, _LARGEST_CLASSIFIED = 128, 192
+_LARGEST_PATCH, _LARGEST_CLASSIFIED = 128, 192
 # Names of channels that nnU-Net normalises in a way of their own.
 _BY_NAME = {"ct": "ct", "nonorm": "none", "rescale_to_0_1": "range"}
 
@@ -40,7 +40,7 @@ def resolve(configuration: Configuration, task: str, survey: Survey) -> Configur
         sizes = np.array([model_grid(grid, frame).shape[::-1] for grid in survey.grids])
         whole = task == "classification"
         size = sizes.max(0) if whole else np.median(sizes, axis=0)
-        limit = _LARGEST_CLASSIFIED if whole else _LARGEST_DENSE
+        limit = _LARGEST_CLASSIFIED if whole else _LARGEST_PATCH
         patch = tuple(int(min(limit, SIZE_DIVISOR * np.ceil(n / SIZE_DIVISOR))) for n in size)
     if configuration.batch_size == 1 and max(patch) == SIZE_DIVISOR:
         raise TrainingError(
@@ -57,7 +57,7 @@ def input_specification(configuration: Configuration, channels: Sequence[str], s
     """
     return InputSpecification(
         channels=tuple(
-            Channel(name, _normalisation(configuration.normalisation, name, intensities))
+            Channel(name, _normalization(configuration.normalization, name, intensities))
             for name, intensities in zip(channels, survey.intensities, strict=True)
         ),
         patch=configuration.patch,
@@ -67,7 +67,7 @@ def input_specification(configuration: Configuration, channels: Sequence[str], s
     )
 
 
-def _normalisation(kind: str, name: str, intensities: np.ndarray) -> Normalisation:
+def _normalization(kind: str, name: str, intensities: np.ndarray) -> Normalization:
     if kind == "auto":
         kind = _BY_NAME.get(name.lower(), "z-score")
     if kind == "ct":
@@ -76,9 +76,9 @@ def _normalisation(kind: str, name: str, intensities: np.ndarray) -> Normalisati
         # Percentiles that coincide leave nothing to scale.
         high = high if high > low else low + 1.0
         mean, sd = float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
-        return Normalisation("ct", low=low, high=high, mean=mean, sd=max(sd, 1e-6))
+        return Normalization("ct", low=low, high=high, mean=mean, sd=max(sd, 1e-6))
     if kind == "percentile":
-        return Normalisation("percentile", mask="all", low=0.5, high=99.5)
+        return Normalization("percentile", mask="all", low=0.5, high=99.5)
     if kind == "range":
-        return Normalisation("percentile", mask="all", low=0.0, high=100.0)
-    return Normalisation(kind, mask="all")
+        return Normalization("percentile", mask="all", low=0.0, high=100.0)
+    return Normalization(kind, mask="all")

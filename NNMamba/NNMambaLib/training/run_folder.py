@@ -12,7 +12,7 @@ from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, make_folder
 from NNMambaLib.models.package import MANIFEST_FILE
 from NNMambaLib.training.configuration import Configuration, as_json
-from NNMambaLib.training.data.persons import Split
+from NNMambaLib.training.data.subjects import Split
 
 
 class RunFolder:

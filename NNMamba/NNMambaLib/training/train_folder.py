@@ -15,17 +15,17 @@ from torch.utils.data import DataLoader
 
 from NNMambaLib.models.manifest import InputSpecification, Manifest
 from NNMambaLib.models.package import write_package
-from NNMambaLib.progress import Progress as Shown
+from NNMambaLib.progress import Progress
 from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.training.configuration import Configuration
-from NNMambaLib.training.data.persons import Split, split_by_person
 from NNMambaLib.training.data.prepared import open_case, prepare_case
 from NNMambaLib.training.data.samples import Samples
+from NNMambaLib.training.data.subjects import Split, split_by_subject
 from NNMambaLib.training.data.survey import survey_cases
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.curves import plot_curves, write_curves
 from NNMambaLib.training.loop.distributed import from_first, process_count, process_group, rank, wait_for_all
-from NNMambaLib.training.loop.trainer import Progress, Trainer
+from NNMambaLib.training.loop.trainer import CurvePoint, Trainer
 from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import input_specification, resolve
 from NNMambaLib.training.run_folder import RunFolder
@@ -38,7 +38,7 @@ TASKS = {task.name: task for task in (SegmentationTask, LandmarksTask, Classific
 # Batches that BatchNorm's statistics are taken over in the end.
 _RECALIBRATION_BATCHES = 16
 
-OnProgress = Callable[[Shown], None]
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Outcome:
     """Files that were written, the model package first; figures of the validation; notices on how the run went."""
 
     outputs: tuple[Path, ...]
-    figures: dict[str, float]
+    metrics: dict[str, float]
     notices: tuple[str, ...] = ()
 
 
@@ -103,9 +103,9 @@ def train_folder(
             return Outcome(training.run.outputs, {}, (f"{training.run.path} was trained to its end before",))
         trainer = _make_trainer(training, plan, str(target), backend)
         _train(training, plan, trainer)
-        figures = _finish(training, plan, trainer) if rank() == 0 else {}
+        metrics = _finish(training, plan, trainer) if rank() == 0 else {}
         wait_for_all()
-        return Outcome(training.run.outputs, figures, tuple(training.notices))
+        return Outcome(training.run.outputs, metrics, tuple(training.notices))
 
 
 def _begin(training: _Training, overwrite: bool) -> _Plan | None:
@@ -118,7 +118,7 @@ def _begin(training: _Training, overwrite: bool) -> _Plan | None:
     survey = survey_cases(task.cases, task.check, stage("Checking the data", len(task.cases)))
     configuration = resolve(training.given, task.name, survey)
     specification = input_specification(configuration, task.channel_names(survey.channels), survey)
-    split = split_by_person(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
+    split = split_by_subject(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
     plan = _Plan(configuration, specification, split)
     # What the package could not hold must not be found after the training.
     check_manifest(_manifest(training, plan, {}, []))
@@ -130,11 +130,11 @@ def _begin(training: _Training, overwrite: bool) -> _Plan | None:
     return plan
 
 
-def _manifest(training: _Training, plan: _Plan, figures: dict[str, float], scores: list[Any]) -> Manifest:
+def _manifest(training: _Training, plan: _Plan, metrics: dict[str, float], scores: list[Any]) -> Manifest:
     task, specification = training.task, plan.specification
     network = task.objective(plan.configuration, len(specification.channels)).network
     name, sections = training.run.path.resolve().name, task.sections(scores)
-    return make_manifest(name, task.name, network, specification, plan.configuration, plan.split, figures, sections)
+    return make_manifest(name, task.name, network, specification, plan.configuration, plan.split, metrics, sections)
 
 
 def _make_trainer(training: _Training, plan: _Plan, device: str, backend: str) -> Trainer:
@@ -157,14 +157,14 @@ def _train(training: _Training, plan: _Plan, trainer: Trainer) -> None:
     def show(step: int) -> None:
         if rank() == 0:
             left = (time.perf_counter() - began) / (step - first) * (steps - step)
-            training.on_progress(Shown("Training", step, steps, left))
+            training.on_progress(Progress("Training", step, steps, left))
 
-    def report(progress: Progress) -> None:
+    def report(point: CurvePoint) -> None:
         write_curves(trainer.history, run.curves_table)
         plot_curves(trainer.history, run.curves_picture)
 
     def validate(network: nn.Module) -> dict[str, float]:
-        return training.task.figures(_validate(training, plan, network))
+        return training.task.metrics(_validate(training, plan, network))
 
     trainer.run(partial(_samples, training, plan), run.checkpoint, report, validate, show)
 
@@ -194,15 +194,15 @@ def _finish(training: _Training, plan: _Plan, trainer: Trainer) -> dict[str, flo
         network, DataLoader(samples, batch_size=configuration.batch_size, num_workers=configuration.workers)
     )
     scores = _validate(training, plan, network, run.validation_picture)
-    figures = task.figures(scores)
+    metrics = task.metrics(scores)
     write_curves(trainer.history, run.curves_table)
     plot_curves(trainer.history, run.curves_picture)
     if not scores:
         training.notices.append("there was no validation: its figures and picture are missing")
-    manifest = _manifest(training, plan, figures, scores)
+    manifest = _manifest(training, plan, metrics, scores)
     write_package(run.model, manifest, network, card=model_card(manifest))
     run.remove_prepared()
-    return figures
+    return metrics
 
 
 def _stages(on_progress: OnProgress) -> Callable[[str, int], Callable[[], None]]:
@@ -210,12 +210,12 @@ def _stages(on_progress: OnProgress) -> Callable[[str, int], Callable[[], None]]
 
     def stage(name: str, total: int) -> Callable[[], None]:
         done, began = 0, time.perf_counter()
-        on_progress(Shown(name, 0, total, None))
+        on_progress(Progress(name, 0, total, None))
 
         def after_step() -> None:
             nonlocal done
             done += 1
-            on_progress(Shown(name, done, total, (time.perf_counter() - began) / done * (total - done)))
+            on_progress(Progress(name, done, total, (time.perf_counter() - began) / done * (total - done)))
 
         return after_step
 

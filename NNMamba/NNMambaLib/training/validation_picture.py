@@ -21,14 +21,14 @@ def draw_labels(
     case: PreparedCase, reference: np.ndarray, prediction: np.ndarray, names: Sequence[str], path: Path
 ) -> None:
     """Write a PNG of two label volumes (z, y, x) over the first channel, through the reference's centre."""
-    labelled = np.argwhere(reference > 0)
-    centre = np.median(labelled, axis=0).astype(int) if len(labelled) else np.array(case.grid.shape) // 2
-    figure, axes = _slices(case, centre, _ROWS)
+    labeled = np.argwhere(reference > 0)
+    center = np.median(labeled, axis=0).astype(int) if len(labeled) else np.array(case.grid.shape) // 2
+    figure, axes = _slices(case, center, _ROWS)
     count = len(names) + 1
     colors = np.array([(0, 0, 0, 0), *((*label_color(v, count), 140) for v in range(1, count))], np.uint8)
     for row, labels in zip(axes, (reference, prediction), strict=True):
         for axis, panel in enumerate(row):
-            panel.imshow(colors[np.take(labels, centre[axis], axis=axis)], **_frame(case, axis))
+            panel.imshow(colors[np.take(labels, center[axis], axis=axis)], **_frame(case, axis))
     _save(figure, axes, path)
 
 
@@ -42,10 +42,10 @@ def draw_landmarks(
     """Write a PNG of the first landmark that both have, all landmarks projected onto the slices through it."""
     known = [r for r, p in zip(reference, prediction, strict=True) if r is not None and p is not None]
     known = known or [r for r in reference if r is not None]
-    centre = np.array(case.grid.shape) // 2
+    center = np.array(case.grid.shape) // 2
     if known:
-        centre = np.clip(np.round(case.grid.to_index(known[:1])[0][::-1]).astype(int), 0, np.array(case.grid.shape) - 1)
-    figure, axes = _slices(case, centre, _ROWS)
+        center = np.clip(np.round(case.grid.to_index(known[:1])[0][::-1]).astype(int), 0, np.array(case.grid.shape) - 1)
+    figure, axes = _slices(case, center, _ROWS)
     for row, positions, marker in zip(axes, (reference, prediction), ("+", "x"), strict=True):
         for number, position in enumerate(positions):
             if position is None:
@@ -65,7 +65,7 @@ def draw_classes(case: PreparedCase, lines: Sequence[str], path: Path) -> None:
     _save(figure, axes, path)
 
 
-def _slices(case: PreparedCase, centre: np.ndarray, rows: Sequence[str]):
+def _slices(case: PreparedCase, center: np.ndarray, rows: Sequence[str]):
     """Return a figure and its panels (row, axis) with the first channel's slices through a voxel (z, y, x)."""
     from matplotlib.figure import Figure
 
@@ -74,7 +74,7 @@ def _slices(case: PreparedCase, centre: np.ndarray, rows: Sequence[str]):
     low, high = np.percentile(case.array[0], _PERCENTILES)
     for row, title in zip(axes, rows, strict=True):
         for axis, panel in enumerate(row):
-            pixels = np.take(case.array[0], centre[axis], axis=axis)
+            pixels = np.take(case.array[0], center[axis], axis=axis)
             panel.imshow(pixels, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), **_frame(case, axis))
             panel.set(title=f"{title}, {_NAMES[axis]}", xticks=[], yticks=[])
     figure.suptitle(case.name, fontsize=9)

@@ -400,7 +400,7 @@ def in_memory(result: Result) -> Result:
         return replace(result, explanation=replace(explanation, volume=voxels.in_memory(explanation.volume)))
     if not isinstance(result, SegmentationResult):
         return result
-    volumes = {name: voxels.in_memory(getattr(result, name)) for name in ("labels", "probabilities", "entropy")}
+    volumes = {name: voxels.in_memory(getattr(result, name)) for name in ("labels", "probabilities", "uncertainty")}
     return replace(result, **volumes)
 
 

@@ -21,7 +21,7 @@ from NNMambaLib.worker.voxels import map_volume, write
 
 Result = SegmentationResult | LandmarksResult | ClassificationResult
 # The volumes of a segmentation.
-_VOLUMES = ("labels", "probabilities", "entropy")
+_VOLUMES = ("labels", "probabilities", "uncertainty")
 
 
 def to_line(message: dict[str, Any]) -> bytes:

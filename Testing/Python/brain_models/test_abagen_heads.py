@@ -49,8 +49,8 @@ def test_donor_is_brought_to_the_persons_size_and_place():
         classes[(distance < radius) & (axes[0] > radius / 3)] = GeneratorClass.PUTAMEN
         return classes
 
-    person, donor = head((24, 24, 24), 13), head((21, 26, 24), 11)
-    warped = warp(HeadModel("donor", "somebody", donor, np.zeros_like(donor), left=donor > 0), person)
-    overlap = np.mean((warped.classes > 0)[person > 0])
+    subject, donor = head((24, 24, 24), 13), head((21, 26, 24), 11)
+    warped = warp(HeadModel("donor", "somebody", donor, np.zeros_like(donor), left=donor > 0), subject)
+    overlap = np.mean((warped.classes > 0)[subject > 0])
     assert overlap > 0.9
-    assert np.mean((donor > 0)[person > 0]) < 0.7
+    assert np.mean((donor > 0)[subject > 0]) < 0.7

@@ -25,7 +25,7 @@ def test_manifest_follows_the_schema_and_fits_the_networks_outputs():
 
 
 def test_nobody_is_both_in_training_and_evaluation():
-    held_out = {person.source for person in PEOPLE} | set(NO_HUMAN_HEADS)
+    held_out = {subject.source for subject in PEOPLE} | set(NO_HUMAN_HEADS)
     assert not held_out & set(TRAINING_SOURCES)
 
 

@@ -15,7 +15,7 @@ from NNMambaBrainModels.brain_scan_check.samples import (
     Direction,
     ScanCheckSamples,
     ScanCheckSettings,
-    centred,
+    centered,
     probabilities,
     reorder,
 )
@@ -133,7 +133,7 @@ def test_unknown_asks_nothing_and_undecided_asks_for_all_alike():
 
 
 def test_small_volume_is_padded_about_its_centre():
-    padded = centred(torch.ones(2, 3, 4), 4)
+    padded = centered(torch.ones(2, 3, 4), 4)
     assert padded.shape == (4, 4, 4)
     assert padded.sum(dim=(1, 2)).tolist() == [0, 12, 12, 0]
     assert padded.sum(dim=(0, 2)).tolist() == [8, 8, 8, 0]

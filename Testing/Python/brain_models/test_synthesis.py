@@ -188,7 +188,7 @@ def test_head_model_survives_a_file(head, tmp_path):
     head = replace(head, left=head.classes > 0)
     head.save(tmp_path / "box.npz")
     loaded = HeadModel.load(tmp_path / "box.npz")
-    assert (loaded.name, loaded.person) == ("box", "nobody")
+    assert (loaded.name, loaded.subject) == ("box", "nobody")
     assert np.array_equal(loaded.classes, head.classes)
     assert np.array_equal(loaded.left, head.left)
     assert np.array_equal(loaded.intensities["T1w"], head.intensities["T1w"])

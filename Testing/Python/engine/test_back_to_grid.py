@@ -11,7 +11,7 @@ from NNMambaLib.inference.tile_predictor import softmax
 from NNMambaLib.kernels import availability
 from NNMambaLib.models.package import write_package
 from NNMambaLib.models.random_package import random_manifest
-from NNMambaLib.networks.encoder_decoder import DenseNetwork
+from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume
 from perturbed_networks import perturbed_network
@@ -61,7 +61,7 @@ def test_labels_are_those_of_interpolated_whole_volumes(way, target, axis):
     _assert_same_but_for_ties(found.labels, expected)
     extras = _collect(Resampled(grid, target, Wanted(_CLASSES, True, True)), p, 0.4)
     assert np.abs(extras.probabilities - expected).max() < 1e-3
-    assert np.abs(extras.entropy - _entropy(expected)).max() < 1e-5
+    assert np.abs(extras.uncertainty - _uncertainty(expected)).max() < 1e-5
     _assert_same_but_for_ties(extras.labels, expected)
 
 
@@ -129,14 +129,14 @@ def test_engine_gives_the_same_with_and_without_compiled_kernels(engine, tmp_pat
     results = {}
     for way in ("compiled", "plain"):
         _take(monkeypatch, way)
-        results[way] = engine.segment(phantom, package, mirror=mirror, entropy=True, probabilities=True)
+        results[way] = engine.segment(phantom, package, mirror=mirror, uncertainty=True, probabilities=True)
         labels = engine.segment(phantom, package, mirror=mirror).labels.array
         assert len(np.unique(labels)) == 3
         assert (labels == results[way].labels.array).mean() > 0.9999
         results[way, "labels"] = labels
     # A tie may fall to either side.
     assert (results["compiled", "labels"] != results["plain", "labels"]).sum() <= 1
-    for volume in ("probabilities", "entropy"):
+    for volume in ("probabilities", "uncertainty"):
         first, second = (getattr(results[way], volume).array.astype(float) for way in ("compiled", "plain"))
         assert first == pytest.approx(second, abs=1e-3)
 
@@ -148,8 +148,8 @@ def test_tiles_of_one_value_are_run_once(engine, tmp_path, monkeypatch):
     array[..., :20, :] = np.random.default_rng(0).normal(size=(32, 20, 32))
     volume = Volume(array, grid_matrix("RAS", (3, 3, 3), array.shape[1:]))
     runs, events = [], []
-    forward = DenseNetwork.forward
-    monkeypatch.setattr(DenseNetwork, "forward", lambda self, x: runs.append(None) or forward(self, x))
+    forward = EncoderDecoder.forward
+    monkeypatch.setattr(EncoderDecoder, "forward", lambda self, x: runs.append(None) or forward(self, x))
     found = engine.segment(volume, package, on_progress=events.append)
     assert len(runs) == 3
     assert [event.done for event in events if event.stage == "Segmenting"] == [0, 1, 2, 3, 4, 5, 6]
@@ -240,5 +240,5 @@ def _assert_same_but_for_ties(labels, p):
     assert np.array_equal(labels[sure], p.argmax(0)[sure])
 
 
-def _entropy(p):
+def _uncertainty(p):
     return -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(len(p))

@@ -112,7 +112,7 @@ def test_slices_show_the_patient_as_their_letters_say(orientation):
     """A bright blob to the left, front and top is seen there, however the volume is stored."""
     shape = (40, 40, 40)
     points = sample(bright_points, shape, grid_matrix(orientation, (2.2, 2.2, 2.2), shape))
-    centre = points.grid.corners().mean(0)
+    center = points.grid.corners().mean(0)
     directions = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
     explanation = Explanation("q", "a", Volume(points.array[:1], points.matrix))
     for picture in slice_pictures(Volume(points.array[:1], points.matrix), explanation):
@@ -122,7 +122,7 @@ def test_slices_show_the_patient_as_their_letters_say(orientation):
         offset = (colored - middle) * 88 / 320
         for along, letter in zip(offset[::-1], picture.letters[1::2], strict=True):
             axis, sign = directions[letter]
-            assert along == pytest.approx(sign * (LANDMARKS[0] - centre)[axis], abs=2.5), (picture.name, letter)
+            assert along == pytest.approx(sign * (LANDMARKS[0] - center)[axis], abs=2.5), (picture.name, letter)
 
 
 def test_sampling_agrees_with_simpleitk(volume):

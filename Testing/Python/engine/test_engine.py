@@ -24,7 +24,7 @@ from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
-from NNMambaLib.networks.encoder_decoder import DenseNetwork
+from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 from NNMambaLib.volumes.volume import Volume
 from perturbed_networks import perturbed_network
 from phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample
@@ -84,7 +84,7 @@ def test_cancelling_takes_effect_at_the_next_tile(engine, phantom, segmentation_
 
 
 def test_job_cancelled_from_the_start_runs_no_network(engine, phantom, landmarks_package, monkeypatch):
-    monkeypatch.setattr(DenseNetwork, "forward", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr(EncoderDecoder, "forward", lambda *_: pytest.fail("the network ran"))
     with pytest.raises(Cancelled):
         engine.detect_landmarks([phantom] * 3, landmarks_package, is_cancelled=lambda: True)
 
@@ -107,18 +107,18 @@ def test_probabilities_are_those_of_the_network(engine, phantom, segmentation_pa
 @pytest.mark.parametrize("spacing", [(3.0, 3.0, 3.0), (3.5, 3.5, 3.5)], ids=["own grid", "resampled"])
 def test_labels_probabilities_and_entropy_agree(engine, phantom, tmp_path, spacing):
     package = write_segmentation_package(tmp_path, spacing=spacing)
-    result = engine.segment(phantom, package, probabilities=True, entropy=True)
+    result = engine.segment(phantom, package, probabilities=True, uncertainty=True)
     p = result.probabilities.array.astype(float)
     assert p.shape == (4, *_SHAPE)
     assert p.sum(0) == pytest.approx(1, abs=2e-3)
     sure = np.sort(p, axis=0)[-1] - np.sort(p, axis=0)[-2] > 2e-3
     assert sure.mean() > 0.99
     assert np.array_equal(result.labels.array[0][sure], p.argmax(0)[sure])
-    entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(4)
-    assert result.entropy.array[0] == pytest.approx(entropy, abs=0.01)
-    assert result.entropy.array.min() > -1e-6
-    assert 0.3 < result.entropy.array.max() <= 1
-    for volume in (result.labels, result.probabilities, result.entropy):
+    uncertainty = -(p * np.log(np.maximum(p, 1e-12))).sum(0) / np.log(4)
+    assert result.uncertainty.array[0] == pytest.approx(uncertainty, abs=0.01)
+    assert result.uncertainty.array.min() > -1e-6
+    assert 0.3 < result.uncertainty.array.max() <= 1
+    for volume in (result.labels, result.probabilities, result.uncertainty):
         assert np.array_equal(volume.matrix, phantom.matrix)
 
 
@@ -134,7 +134,7 @@ def test_beyond_the_models_grid_its_outermost_voxels_go_on(engine, phantom, tmp_
 def test_extras_come_only_where_asked_for(engine, phantom, segmentation_package):
     result = engine.segment(phantom, segmentation_package)
     assert result.probabilities is None
-    assert result.entropy is None
+    assert result.uncertainty is None
     assert result.labels.array.dtype == np.uint8
 
 
@@ -441,8 +441,8 @@ print(max(taken) - taken[0], engine.estimate_memory(volume, sys.argv[1]).total)
 
 def test_estimate_grows_with_what_is_asked_for(engine, phantom, segmentation_package):
     labels = engine.estimate_memory(phantom, segmentation_package).total
-    uncertain = engine.estimate_memory(phantom, segmentation_package, entropy=True).total
-    everything = engine.estimate_memory(phantom, segmentation_package, probabilities=True, entropy=True).total
+    uncertain = engine.estimate_memory(phantom, segmentation_package, uncertainty=True).total
+    everything = engine.estimate_memory(phantom, segmentation_package, probabilities=True, uncertainty=True).total
     assert phantom.array.nbytes < labels < uncertain < everything
 
 
@@ -456,7 +456,7 @@ def test_estimate_grows_with_what_is_asked_for(engine, phantom, segmentation_pac
     ids=["device", "Python", "host"],
 )
 def test_memory_that_runs_out_is_answered_with_a_smaller_patch(engine, phantom, large_patch, monkeypatch, error):
-    forward, sizes = DenseNetwork.forward, []
+    forward, sizes = EncoderDecoder.forward, []
 
     def forward_with_little_memory(network, x):
         sizes.append(tuple(x.shape[2:]))
@@ -464,7 +464,7 @@ def test_memory_that_runs_out_is_answered_with_a_smaller_patch(engine, phantom, 
             raise error
         return forward(network, x)
 
-    monkeypatch.setattr(DenseNetwork, "forward", forward_with_little_memory)
+    monkeypatch.setattr(EncoderDecoder, "forward", forward_with_little_memory)
     result = engine.segment(phantom, large_patch)
     assert sizes == [(32, 64, 32)] + [(32, 32, 32)] * 3
     assert result.provenance.notices == (
@@ -475,7 +475,7 @@ def test_memory_that_runs_out_is_answered_with_a_smaller_patch(engine, phantom, 
 
 
 def test_what_a_failed_attempt_held_is_free_before_the_next(engine, phantom, large_patch, monkeypatch):
-    forward, held, left = DenseNetwork.forward, [], []
+    forward, held, left = EncoderDecoder.forward, [], []
 
     def forward_with_little_memory(network, x):
         if x.shape[3] > 32:
@@ -485,7 +485,7 @@ def test_what_a_failed_attempt_held_is_free_before_the_next(engine, phantom, lar
         left.append(held[0]() is not None)
         return forward(network, x)
 
-    monkeypatch.setattr(DenseNetwork, "forward", forward_with_little_memory)
+    monkeypatch.setattr(EncoderDecoder, "forward", forward_with_little_memory)
     engine.segment(phantom, large_patch)
     assert left
     assert not any(left)
@@ -495,7 +495,7 @@ def test_memory_that_runs_out_with_the_smallest_patch_is_an_error(engine, phanto
     def fail(network, x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(DenseNetwork, "forward", fail)
+    monkeypatch.setattr(EncoderDecoder, "forward", fail)
     with pytest.raises(MemoryPlanError):
         engine.segment(phantom, large_patch)
 
@@ -504,7 +504,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(engine, phantom, large_
     def fail(network, x):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(DenseNetwork, "forward", fail)
+    monkeypatch.setattr(EncoderDecoder, "forward", fail)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         engine.segment(phantom, large_patch)
 
@@ -545,6 +545,6 @@ def test_no_volume_is_refused(engine, segmentation_package):
 
 
 def test_outputs_that_are_no_numbers_are_refused(engine, phantom, segmentation_package, monkeypatch):
-    monkeypatch.setattr(DenseNetwork, "forward", lambda network, x: x.new_full((1, 4, *x.shape[2:]), float("nan")))
+    monkeypatch.setattr(EncoderDecoder, "forward", lambda network, x: x.new_full((1, 4, *x.shape[2:]), float("nan")))
     with pytest.raises(VolumeError, match="values that are no numbers"):
         engine.segment(phantom, segmentation_package)

@@ -12,7 +12,7 @@ from torch import nn
 
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError
-from NNMambaLib.models.manifest import Normalisation, Target
+from NNMambaLib.models.manifest import Normalization, Target
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
@@ -44,7 +44,7 @@ class SeesBrightness(nn.Module):
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     manifest = random_manifest("classification", outputs=2, base_width=2, patch=(32, 32, 32), spacing=(3, 3, 3))
-    channel = replace(manifest.input.channels[0], normalisation=Normalisation("none"))
+    channel = replace(manifest.input.channels[0], normalization=Normalization("none"))
     targets = tuple(Target(name, ("no", "yes"), binary=True) for name in ("constant", "bright"))
     manifest = replace(manifest, input=replace(manifest.input, channels=(channel,)), targets=targets)
     return write_random_package(tmp_path_factory.mktemp("package"), manifest)

@@ -22,7 +22,7 @@ from NNMambaLib.models.manifest import (
     LandmarkDefinition,
     Manifest,
     Metric,
-    Normalisation,
+    Normalization,
     Target,
     Terminology,
     format_manifest,
@@ -36,7 +36,7 @@ from NNMambaLib.networks.variants import VARIANTS, build
 
 _DIGEST = "0" * 64
 _INPUT = InputSpecification(
-    tuple(Channel(name, Normalisation("none")) for name in ("CT", "T1", "T2")), (32, 48, 64), (1.0, 1.5, 2.0)
+    tuple(Channel(name, Normalization("none")) for name in ("CT", "T1", "T2")), (32, 48, 64), (1.0, 1.5, 2.0)
 )
 
 
@@ -53,9 +53,9 @@ def _full_manifests():
         "provenance": {"code": "abc", "data": [{"name": "phantom", "licence": "CC0-1.0"}], "seed": 3},
     }
     channels = (
-        Channel("CT", Normalisation("ct", "positive", -100.0, 300.0, 50.0, 80.0), ("ct", "abdomen")),
-        Channel("T1", Normalisation("percentile", "nonzero", 1.0, 99.0), ("t1",)),
-        Channel("T2", Normalisation("clip-sd", "above-mean", sds=3.0), ("t2",)),
+        Channel("CT", Normalization("ct", "positive", -100.0, 300.0, 50.0, 80.0), ("ct", "abdomen")),
+        Channel("T1", Normalization("percentile", "nonzero", 1.0, 99.0), ("t1",)),
+        Channel("T2", Normalization("clip-sd", "above-mean", sds=3.0), ("t2",)),
     )
     code = Code("SCT", "389080008", "Gray matter")
     terminology = Terminology(Code("SCT", "85756007", "Tissue"), code, Code("SCT", "7771000", "Left"))

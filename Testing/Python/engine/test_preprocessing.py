@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference.preprocessing import needs_resampling, normalise, prepare
-from NNMambaLib.models.manifest import Channel, InputSpecification, Normalisation
+from NNMambaLib.inference.preprocessing import needs_resampling, normalize, prepare
+from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.volumes.volume import Volume
 from phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
@@ -17,15 +17,15 @@ _VALUES = [-200.0, 0.0, 0.0, 10.0, 20.0, 50.0]
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        (Normalisation("none"), _VALUES),
-        (Normalisation("ct", low=-100, high=20, mean=10, sd=5), [-22, -2, -2, 0, 2, 2]),
-        (Normalisation("percentile", "all", low=0, high=100), [0, 0.8, 0.8, 0.84, 0.88, 1]),
+        (Normalization("none"), _VALUES),
+        (Normalization("ct", low=-100, high=20, mean=10, sd=5), [-22, -2, -2, 0, 2, 2]),
+        (Normalization("percentile", "all", low=0, high=100), [0, 0.8, 0.8, 0.84, 0.88, 1]),
         # Of 10, 20, 50 the 50th percentile is 20.
-        (Normalisation("percentile", "positive", low=0, high=50), [0, 0, 0, 0, 1, 1]),
+        (Normalization("percentile", "positive", low=0, high=50), [0, 0, 0, 0, 1, 1]),
     ],
 )
 def test_voxels_are_scaled_as_the_manifest_says(how, expected):
-    assert _normalised(how) == pytest.approx(expected, abs=1e-5)
+    assert _normalized(how) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_voxels_are_scaled_as_the_manifest_says(how, expected):
 )
 def test_mask_says_which_voxels_statistics_are_taken_over(mask, counted):
     mean, sd = np.mean(counted), np.std(counted)
-    assert _normalised(Normalisation("z-score", mask)) == pytest.approx((np.array(_VALUES) - mean) / sd, abs=1e-5)
+    assert _normalized(Normalization("z-score", mask)) == pytest.approx((np.array(_VALUES) - mean) / sd, abs=1e-5)
     clipped = np.clip(_VALUES, mean - sd, mean + sd)
     expected = (clipped - mean + sd) / (2 * sd) * 255
-    assert _normalised(Normalisation("clip-sd", mask, sds=1.0)) == pytest.approx(expected, abs=1e-3)
+    assert _normalized(Normalization("clip-sd", mask, sds=1.0)) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["z-score", "percentile", "clip-sd"])
 def test_volume_of_one_value_gives_numbers(kind):
     values = np.full((2, 2, 2), 7, np.float32)
-    normalise(values, Normalisation(kind, "all", low=1, high=99, sds=3))
+    normalize(values, Normalization(kind, "all", low=1, high=99, sds=3))
     assert np.isfinite(values).all()
 
 
@@ -58,13 +58,13 @@ def test_empty_mask_is_refused_with_the_channels_name():
     with pytest.raises(
         VolumeError, match=r"blank\.nrrd, channel T1, has no voxels that are positive: .* check the input"
     ):
-        prepare(volume, _specification(Normalisation("z-score", "positive"), "T1"))
+        prepare(volume, _specification(Normalization("z-score", "positive"), "T1"))
 
 
 def test_each_channel_is_scaled_in_its_own_way_and_the_volume_is_left_alone():
     array = np.random.default_rng(0).uniform(1, 9, (2, 4, 5, 6)).astype(np.float32)
     volume = Volume(array.copy(), np.eye(4))
-    prepared = prepare(volume, _specification(Normalisation("none"), "CT", Normalisation("z-score"), "T1"))
+    prepared = prepare(volume, _specification(Normalization("none"), "CT", Normalization("z-score"), "T1"))
     assert not prepared.resampled
     assert np.array_equal(prepared.array[0], array[0])
     assert prepared.array[1].mean() == pytest.approx(0, abs=1e-5)
@@ -109,17 +109,17 @@ def test_stored_axes_are_resampled_in_their_place_and_direction(orientation, rot
 
 
 def _stored_axes(spacing):
-    channels = (Channel("MR", Normalisation("none")),)
+    channels = (Channel("MR", Normalization("none")),)
     return InputSpecification(channels, (16, 16, 16), spacing, orientation=None, axes="array", anti_aliasing=False)
 
 
-def _normalised(how):
+def _normalized(how):
     values = np.array(_VALUES, np.float32).reshape(1, 2, 3)
-    normalise(values, how)
+    normalize(values, how)
     return values.ravel()
 
 
-def _specification(*normalisations_and_names):
-    pairs = zip(normalisations_and_names[::2], normalisations_and_names[1::2], strict=True)
+def _specification(*normalizations_and_names):
+    pairs = zip(normalizations_and_names[::2], normalizations_and_names[1::2], strict=True)
     channels = tuple(Channel(name, how) for how, name in pairs)
     return InputSpecification(channels, (16, 16, 16), (1.0, 1.0, 1.0), orientation="LPS")

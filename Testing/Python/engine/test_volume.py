@@ -5,7 +5,7 @@ import pytest
 
 from NNMambaLib.volumes.resampling import rectangular_grid, regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
-from phantoms import CENTRE, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
+from phantoms import CENTER, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _SHAPE = (5, 7, 6)
 _SPACING = (0.8, 1.5, 2.5)
@@ -72,7 +72,7 @@ def test_resampling_is_exact_for_what_is_linear_in_space(source, target):
     # A grid that lies within the source, whatever its axes.
     matrix = _MATRICES[target].copy()
     matrix[:3, :3] *= 0.4
-    matrix[:3, 3] = CENTRE - matrix[:3, :3] @ ((np.array(_SHAPE[::-1]) - 1) / 2)
+    matrix[:3, 3] = CENTER - matrix[:3, :3] @ ((np.array(_SHAPE[::-1]) - 1) / 2)
     for interpolation in ("linear", "bspline"):
         found = resample(volume, Grid(_SHAPE, matrix), interpolation)
         # Splines bend a little towards the mirrored voxels beyond the border.

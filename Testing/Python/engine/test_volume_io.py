@@ -232,6 +232,6 @@ def test_a_segmentation_with_sheared_axes_is_written_on_a_rectangular_grid(tmp_p
     write_segmentation(straight, tmp_path / "case.nrrd")
     written = read_volume(tmp_path / "case.nrrd")
     # What is written covers the same place: as much of it is labelled, to within the slanted ends.
-    labelled = written.array.sum() * written.grid.voxel_volume
-    assert labelled == pytest.approx(labels.array.size * labels.grid.voxel_volume, rel=0.15)
+    labeled = written.array.sum() * written.grid.voxel_volume
+    assert labeled == pytest.approx(labels.array.size * labels.grid.voxel_volume, rel=0.15)
     assert without_shear(straight) is straight

@@ -9,7 +9,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.classification import evaluate_classes, reliability
 from NNMambaLib.evaluation.landmarks import compare_landmarks
 from NNMambaLib.evaluation.segmentation import compare_labels
-from NNMambaLib.evaluation.summary import summarise
+from NNMambaLib.evaluation.summary import summarize
 from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("monai", reason="the extra evaluate is not installed")
@@ -137,11 +137,11 @@ def test_reliability_by_hand():
 
 
 def test_a_summary_leaves_out_what_does_not_exist():
-    summary = summarise([1.0, 2.0, 3.0, math.nan])
+    summary = summarize([1.0, 2.0, 3.0, math.nan])
     assert (summary.mean, summary.median, summary.count, summary.without) == (2, 2, 3, 1)
     assert 1 <= summary.low < 2 < summary.high <= 3
-    assert summary == summarise([1.0, 2.0, 3.0, math.nan])
+    assert summary == summarize([1.0, 2.0, 3.0, math.nan])
 
 
 def test_a_summary_of_nothing_has_no_figures():
-    assert summarise([math.nan]).mean is None
+    assert summarize([math.nan]).mean is None

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from NNMambaLib.errors import ModelError
-from NNMambaLib.networks.state_dicts import load_network, recognise
+from NNMambaLib.networks.state_dicts import load_network, recognize
 from NNMambaLib.networks.variants import VARIANTS, build_network
 from perturbed_networks import perturbed_network
 
@@ -129,7 +129,7 @@ def test_an_unknown_variant_is_answered_with_the_choices():
 @pytest.mark.parametrize("variant", NAMES)
 def test_recognises_its_own_weights(variant, prefix):
     state = {prefix + key: value for key, value in small_state_dict(variant).items()}
-    found = recognise(state)
+    found = recognize(state)
     assert (found.variant, found.in_channels, found.out_channels, found.base_width) == (variant, 2, 5, 16)
 
 
@@ -138,12 +138,12 @@ def test_recognises_its_own_weights(variant, prefix):
     [("SEG-CSS", None, None), ("SEG-CSS", True, 5), ("SEG-NNU", None, 5), ("SEG-NNU2", None, 4), ("CLS", None, None)],
 )
 def test_recognises_the_heads(variant, deep_supervision, head_channels):
-    found = recognise(small_state_dict(variant, deep_supervision=deep_supervision))
+    found = recognize(small_state_dict(variant, deep_supervision=deep_supervision))
     assert (found.variant, found.head_channels) == (variant, head_channels)
 
 
 def test_without_heads_the_two_nnunet_variants_are_one_network():
-    assert recognise(small_state_dict("SEG-NNU2", deep_supervision=False)).variant == "SEG-NNU"
+    assert recognize(small_state_dict("SEG-NNU2", deep_supervision=False)).variant == "SEG-NNU"
 
 
 @pytest.mark.parametrize("variant", NAMES)
@@ -161,18 +161,18 @@ def test_loads_what_was_saved(variant):
 def test_refuses_weights_of_another_network_by_their_first_keys():
     state = {f"encoder.{i}.weight": torch.zeros(3, 3) for i in range(9)}
     with pytest.raises(ModelError, match=r"encoder\.0\.weight, encoder\.1\.weight, encoder\.2\.weight"):
-        recognise(state)
+        recognize(state)
 
 
 def test_refuses_an_empty_state_dict():
     with pytest.raises(ModelError, match="empty"):
-        recognise({})
+        recognize({})
 
 
 @pytest.mark.parametrize("variant", NAMES)
 def test_names_a_key_too_many(variant):
     with pytest.raises(ModelError, match=rf"{variant}.*extra\.weight"):
-        recognise({**small_state_dict(variant), "extra.weight": torch.zeros(1)})
+        recognize({**small_state_dict(variant), "extra.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("key", ["in_conv.conv.0.weight", "layer2.0.bn1.bias", "conv8.conv.3.weight"])
@@ -180,7 +180,7 @@ def test_names_a_missing_key(key):
     state = small_state_dict("SEG-CSS")
     del state[key]
     with pytest.raises(ModelError, match=key):
-        recognise(state)
+        recognize(state)
 
 
 @pytest.mark.parametrize("key", ["layer2.0.conv1.weight", "layer1.1.mamba_layer.mamba.A_log", "conv8.conv.3.weight"])
@@ -188,7 +188,7 @@ def test_names_a_key_of_the_wrong_shape(key):
     state = small_state_dict("SEG-CSS")
     state[key] = state[key][..., :1]
     with pytest.raises(ModelError, match=key):
-        recognise(state)
+        recognize(state)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_names_a_telling_key_that_is_a_bare_number(variant, key):
     state = small_state_dict(variant)
     state[key] = torch.tensor(1.0)
     with pytest.raises(ModelError, match=key):
-        recognise(state)
+        recognize(state)
 
 
 def test_refuses_shared_layers_whose_copies_differ():

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from NNMambaLib.inference.landmarks import decode
-from NNMambaLib.models.manifest import Channel, HeatmapDecoding, InputSpecification, LandmarkDefinition, Normalisation
+from NNMambaLib.models.manifest import Channel, HeatmapDecoding, InputSpecification, LandmarkDefinition, Normalization
 from NNMambaLib.training.calibration import DEFAULT_DECODING, fit_heatmap_decoding
 from NNMambaLib.training.data.augmentation import Augmentation
-from NNMambaLib.training.data.draws import LandmarksDraw, SegmentationDraw
 from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import open_case, prepare_case
+from NNMambaLib.training.data.samplers import LandmarksSampler, SegmentationSampler
 from NNMambaLib.training.data.samples import Samples
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
@@ -25,7 +25,7 @@ PATCH = (32, 32, 32)
 
 def specification(channels, spacing=(3.0, 3.0, 3.0)):
     return InputSpecification(
-        tuple(Channel(f"channel {n}", Normalisation("none")) for n in range(channels)), PATCH, spacing=spacing
+        tuple(Channel(f"channel {n}", Normalization("none")) for n in range(channels)), PATCH, spacing=spacing
     )
 
 
@@ -44,7 +44,7 @@ def bright(request, tmp_path_factory):
 def test_landmarks_lie_where_their_channels_peak(bright, augmented):
     """Whether the sample was turned, scaled and mirrored or not."""
     augmentation = Augmentation(PATCH, (3.0,) * 3, ("x", "y", "z")) if augmented else None
-    draw = LandmarksDraw(PATCH, 1.0, augmentation)
+    draw = LandmarksSampler(PATCH, 1.0, augmentation)
     seen = 0
     for number in range(6):
         volume, landmarks = draw(bright, np.random.default_rng(number))
@@ -60,7 +60,7 @@ def test_landmarks_lie_where_their_channels_peak(bright, augmented):
 
 def test_landmarks_outside_the_patch_are_absent(bright):
     size = (16, 16, 16)
-    _, landmarks = LandmarksDraw(size, 1.0, None)(bright, np.random.default_rng(0))
+    _, landmarks = LandmarksSampler(size, 1.0, None)(bright, np.random.default_rng(0))
     inside = np.all((landmarks[:, :3].numpy() >= -0.5) & (landmarks[:, :3].numpy() <= 15.5), axis=1)
     assert landmarks[:, 3].tolist() == inside.astype(float).tolist()
     assert 1 <= inside.sum() < 3
@@ -77,7 +77,7 @@ def test_what_is_learnt_decodes_to_where_it_was_placed(bright):
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def labeled(tmp_path_factory):
     """The folder of a prepared case with a body and a small lesion, and its name."""
     folder = write_segmentation_folder(tmp_path_factory.mktemp("labelled") / "data", cases=1, channels=("MR",))
     task = SegmentationTask(folder)
@@ -86,27 +86,27 @@ def labelled(tmp_path_factory):
 
 
 @pytest.mark.parametrize("augmented", [False, True])
-def test_labels_move_with_their_voxels(labelled, augmented):
+def test_labels_move_with_their_voxels(labeled, augmented):
     """The phantom is brightest where it is labelled 2; the unchanged intensities say where that is."""
     augmentation = Augmentation(PATCH, (3.0,) * 3, ("x",)) if augmented else None
-    draw = SegmentationDraw(PATCH, 1.0, augmentation)
+    draw = SegmentationSampler(PATCH, 1.0, augmentation)
     for number in range(6):
-        volume, labels = draw(open_case(*labelled), np.random.default_rng(number))
+        volume, labels = draw(open_case(*labeled), np.random.default_rng(number))
         assert (volume.shape, labels.shape, labels.dtype) == ((1, *PATCH), PATCH, torch.int64)
         means = [volume[0][labels == value].mean() for value in labels.unique()]
         assert means == sorted(means)
 
 
-def test_samples_of_the_foreground_contain_every_label_alike(labelled):
+def test_samples_of_the_foreground_contain_every_label_alike(labeled):
     size = (16, 16, 16)
-    found = [SegmentationDraw(size, 1.0, None)(open_case(*labelled), np.random.default_rng(n))[1] for n in range(30)]
+    found = [SegmentationSampler(size, 1.0, None)(open_case(*labeled), np.random.default_rng(n))[1] for n in range(30)]
     assert all((labels > 0).any() for labels in found)
     assert sum(bool((labels == 2).any()) for labels in found) >= 15
 
 
-def test_a_sample_depends_on_its_number_alone(labelled):
-    draw = SegmentationDraw(PATCH, 0.33, Augmentation(PATCH, (3.0,) * 3))
-    folder, name = labelled
+def test_a_sample_depends_on_its_number_alone(labeled):
+    draw = SegmentationSampler(PATCH, 0.33, Augmentation(PATCH, (3.0,) * 3))
+    folder, name = labeled
     many, later = (Samples(folder, [name], draw, seed=5, first=first, length=4 - first) for first in (0, 3))
     for ours, theirs in zip(many[3], later[0], strict=True):
         assert torch.equal(ours, theirs)
@@ -131,15 +131,15 @@ def test_patches_beyond_the_volume_are_padded_as_inference_does_it():
     assert not cut_patch(array, (9, 0, 0), (4, 3, 2)).any()
 
 
-def test_a_preparation_that_was_killed_is_done_again(labelled, tmp_path, monkeypatch):
-    task = SegmentationTask(labelled[0].parent)
+def test_a_preparation_that_was_killed_is_done_again(labeled, tmp_path, monkeypatch):
+    task = SegmentationTask(labeled[0].parent)
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", lambda path, array: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_case(task.cases[0], specification(1), task.reference, tmp_path)
     assert not (tmp_path / "case0").exists()
     prepare_case(task.cases[0], specification(1), task.reference, tmp_path)
-    assert open_case(tmp_path, "case0").array.shape == open_case(*labelled).array.shape
+    assert open_case(tmp_path, "case0").array.shape == open_case(*labeled).array.shape
 
 
 def test_confidences_are_fitted_where_there_are_enough_landmarks():

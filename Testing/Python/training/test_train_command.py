@@ -141,7 +141,7 @@ def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(train_folder, "write_curves", killed_at(2))
         assert train("classification", data, tmp_path / "run") == 130
-    (data / "persons.csv").write_text("case,person\n" + "".join(f"case{n},{n // 2}\n" for n in range(5)))
+    (data / "subjects.csv").write_text("case,subject\n" + "".join(f"case{n},{n // 2}\n" for n in range(5)))
     assert train("classification", data, tmp_path / "run") == 1
     assert "The data have changed since the training in" in capsys.readouterr().err
 
@@ -171,9 +171,9 @@ def test_spacing_patch_and_normalisation_come_from_the_data(tmp_path):
     # Medians of the three cases' spacings along the patient's axes.
     assert given.spacing == pytest.approx((3.2, 3.3, 4.5), abs=0.31)
     assert given.patch == (48, 48, 32)
-    normalisation = given.channels[0].normalisation
-    assert normalisation.kind == "ct"
-    assert 0.5 < normalisation.low < normalisation.mean < normalisation.high < 4.5
+    normalization = given.channels[0].normalization
+    assert normalization.kind == "ct"
+    assert 0.5 < normalization.low < normalization.mean < normalization.high < 4.5
 
 
 def test_missing_libraries_are_named(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
-from NNMambaLib.training.loop.optimisation import learning_rate
+from NNMambaLib.training.loop.optimization import learning_rate
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.training.objectives.classification import ClassificationObjective
@@ -119,7 +119,7 @@ def test_validation_sees_the_network_that_will_be_packaged(tmp_path):
 
     trainer = train(make_trainer(validate_every=4), tmp_path / "checkpoint.pt", validate=validate)
     assert seen == [(1, 2, 16, 16, 16)]
-    assert [progress.figures for progress in trainer.history] == [{}, {"figure": 1.0}]
+    assert [progress.metrics for progress in trainer.history] == [{}, {"figure": 1.0}]
 
 
 def test_the_leak_falls_to_zero_and_stays_out_of_the_result():

@@ -8,7 +8,7 @@ import pytest
 
 from NNMambaLib.cli import main
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.persons import read_persons, split_by_person
+from NNMambaLib.training.data.subjects import read_subjects, split_by_subject
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
 from training_folders import (
@@ -179,43 +179,43 @@ def test_classification(refused, damage, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("case,person\ncase0,x\ncase9,y\n", "persons.csv names the case 'case9', which is not in the folder"),
-        ("case,person\ncase0,x\n", "persons.csv has no person for the case 'case1': add a row case,person"),
+        ("case,subject\ncase0,x\ncase9,y\n", "subjects.csv names the case 'case9', which is not in the folder"),
+        ("case,subject\ncase0,x\n", "subjects.csv has no subject for the case 'case1': add a row case,subject"),
         (
-            "case,person\n" + "".join(f"case{n},x\n" for n in range(5)),
-            "Nobody of the 1 persons can be spared for validation",
+            "case,subject\n" + "".join(f"case{n},x\n" for n in range(5)),
+            "Nobody of the 1 subjects can be spared for validation",
         ),
     ],
 )
-def test_persons(refused, text, sentence):
-    assert sentence in refused("classification", lambda data: (data / "persons.csv").write_text(text))
+def test_subjects(refused, text, sentence):
+    assert sentence in refused("classification", lambda data: (data / "subjects.csv").write_text(text))
 
 
-def cases(*persons):
-    return [Case(f"case{number}", person, (), None) for number, person in enumerate(persons)]
+def cases(*subjects):
+    return [Case(f"case{number}", subject, (), None) for number, subject in enumerate(subjects)]
 
 
-def test_a_person_is_on_one_side_only():
+def test_a_subject_is_on_one_side_only():
     everyone = cases(*"aabbbcddee")
-    split = split_by_person(everyone, fraction=0.4, seed=3)
-    person = {case.name: case.person for case in everyone}
-    sides = [{person[name] for name in side} for side in (split.training, split.validation)]
+    split = split_by_subject(everyone, fraction=0.4, seed=3)
+    subject = {case.name: case.subject for case in everyone}
+    sides = [{subject[name] for name in side} for side in (split.training, split.validation)]
     assert not sides[0] & sides[1]
     assert len(sides[1]) == 2
-    assert sorted(split.training + split.validation) == sorted(person)
-    assert split == split_by_person(everyone, fraction=0.4, seed=3)
-    assert len({split_by_person(everyone, fraction=0.4, seed=seed).validation for seed in range(9)}) > 3
+    assert sorted(split.training + split.validation) == sorted(subject)
+    assert split == split_by_subject(everyone, fraction=0.4, seed=3)
+    assert len({split_by_subject(everyone, fraction=0.4, seed=seed).validation for seed in range(9)}) > 3
 
 
-def test_training_keeps_what_a_single_person_shows():
+def test_training_keeps_what_a_single_subject_shows():
     needed = {"case0": ["rare"], "case1": ["common"], "case2": ["common"], "case3": ["common"]}
     for seed in range(8):
-        split = split_by_person(cases(*"abcd"), fraction=0.75, seed=seed, needed=needed)
+        split = split_by_subject(cases(*"abcd"), fraction=0.75, seed=seed, needed=needed)
         assert "case0" in split.training
         assert len(split.validation) == 2
 
 
-def test_without_a_table_each_case_is_a_person(tmp_path):
-    assert read_persons(tmp_path, ["a", "b"]) == {"a": "a", "b": "b"}
-    (tmp_path / "persons.csv").write_text(json.dumps("case") + ",person\na,1\nb,1\n")
-    assert read_persons(tmp_path, ["a", "b"]) == {"a": "1", "b": "1"}
+def test_without_a_table_each_case_is_a_subject(tmp_path):
+    assert read_subjects(tmp_path, ["a", "b"]) == {"a": "a", "b": "b"}
+    (tmp_path / "subjects.csv").write_text(json.dumps("case") + ",subject\na,1\nb,1\n")
+    assert read_subjects(tmp_path, ["a", "b"]) == {"a": "1", "b": "1"}

@@ -59,11 +59,11 @@ def assert_next_job_succeeds(worker, request):
 
 
 def test_segmentation_is_the_engines_own(worker, phantom, segmentation_package):
-    options = {"probabilities": True, "entropy": True}
+    options = {"probabilities": True, "uncertainty": True}
     request = JobRequest("segmentation", str(segmentation_package.path), [phantom], options, "cpu", "torch")
     found = run_in_worker(worker.client, worker.transport, request)
     expected = Engine("cpu", "torch").segment(phantom, segmentation_package, **options)
-    for name in ("labels", "probabilities", "entropy"):
+    for name in ("labels", "probabilities", "uncertainty"):
         np.testing.assert_array_equal(getattr(found, name).array, getattr(expected, name).array)
         assert getattr(found, name).array.dtype == getattr(expected, name).array.dtype
         np.testing.assert_array_equal(getattr(found, name).matrix, phantom.matrix)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, fold_normalisation
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, fold_batch_norm
 from NNMambaLib.networks.folding.folded_mamba import FoldedConvMamba, FoldedLayerNormMamba
 from NNMambaLib.networks.folding.folded_upsampling import FoldedUpsampledDoubleConv
 from NNMambaLib.networks.layers import BasicBlock, ConvMamba, DoubleConv, LayerNormMamba, UpsampledDoubleConv
@@ -66,11 +66,9 @@ class _Folding:
             raise ValueError(f"A network that ends in {last} cannot be folded: finish its training first.")
         if isinstance(block, UpsampledDoubleConv):
             pairs = ((first, norm1), (second, norm2))
-            folded = (fold_normalisation(*pair) for pair in pairs)
+            folded = (fold_batch_norm(*pair) for pair in pairs)
             return FoldedUpsampledDoubleConv(*folded, self.convolutions, self.rest)
-        return nn.Sequential(
-            self.convolution(first, norm1, rectified=True), self.convolution(second, norm2, rectified=True)
-        )
+        return nn.Sequential(self.convolution(first, norm1, relu=True), self.convolution(second, norm2, relu=True))
 
     def conv_mamba(self, layer: ConvMamba) -> nn.Module:
         return FoldedConvMamba(layer, self.rest)
@@ -78,8 +76,8 @@ class _Folding:
     def layer_norm_mamba(self, layer: LayerNormMamba) -> nn.Module:
         return FoldedLayerNormMamba(layer, self.rest)
 
-    def convolution(self, convolution: nn.Conv3d, norm: nn.BatchNorm3d, rectified: bool = False) -> nn.Module:
-        return FoldedConvolution.of(convolution, norm, self.convolutions, rectified)
+    def convolution(self, convolution: nn.Conv3d, norm: nn.BatchNorm3d, relu: bool = False) -> nn.Module:
+        return FoldedConvolution.of(convolution, norm, self.convolutions, relu)
 
 
 _FORMS: dict[type[nn.Module], Callable[[_Folding, nn.Module], nn.Module]] = {
@@ -94,7 +92,7 @@ _FORMS: dict[type[nn.Module], Callable[[_Folding, nn.Module], nn.Module]] = {
 class _FoldedBasicBlock(nn.Module):
     def __init__(self, block: BasicBlock, folding: _Folding):
         super().__init__()
-        self.conv1 = folding.convolution(block.conv1, block.bn1, rectified=True)
+        self.conv1 = folding.convolution(block.conv1, block.bn1, relu=True)
         self.conv2 = folding.convolution(block.conv2, block.bn2)
         self.mamba_layer = None if block.mamba_layer is None else folding.form(block.mamba_layer)
         self.downsample = None if block.downsample is None else folding.convolution(*block.downsample)

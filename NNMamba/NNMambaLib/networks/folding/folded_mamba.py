@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, normalisation
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, normalization
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba, as_tokens, as_volume
 from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans
@@ -74,10 +74,10 @@ class FoldedConvMamba(nn.Module):
 
     def __init__(self, layer: ConvMamba, dtype: torch.dtype):
         super().__init__()
-        self.nin = FoldedConvolution.of(layer.nin, layer.norm, dtype, rectified=True)
+        self.nin = FoldedConvolution.of(layer.nin, layer.norm, dtype, relu=True)
         self.fuse = layer.fuse
         if self.fuse:
-            scale, shift = normalisation(layer.norm2)
+            scale, shift = normalization(layer.norm2)
             behind = scale[:, None] * layer.nin2.weight.detach().double().flatten(1)
             self.nin2 = FoldedConvolution(_as_kernel(behind), None, dtype)
             self.mamba = FoldedMamba(layer.mamba, dtype, layer.flips, behind, shift)

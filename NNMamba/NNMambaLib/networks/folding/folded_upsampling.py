@@ -73,7 +73,7 @@ class FoldedUpsampledDoubleConv(nn.Module):
                 planes[:, end] = 0
                 end += 1
             computed = _channels_last(self.second(_channels_first(planes[:, :end])))
-            _rectify(computed, output[:, written : written + end - 2])
+            _relu(computed, output[:, written : written + end - 2])
             written += end - 2
             planes[:, :2] = planes[:, end - 2 : end].clone()
             begin = 2
@@ -83,7 +83,7 @@ class FoldedUpsampledDoubleConv(nn.Module):
         """Compute planes 2 low to 2 high of the first convolution, (batch, z, y, x, channel)."""
         values = _channels_last(self.inner(padded)).unflatten(4, (2, 2, 2, -1))
         interleaved = planes.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).unflatten(5, (-1, 2))
-        _rectify(values.permute(0, 1, 4, 2, 5, 3, 6, 7), interleaved)
+        _relu(values.permute(0, 1, 4, 2, 5, 3, 6, 7), interleaved)
         if low == 0:
             planes[:, 0] = faces[2, False]
         if 2 * low + planes.shape[1] == faces[3, True].shape[1]:
@@ -103,7 +103,7 @@ class FoldedUpsampledDoubleConv(nn.Module):
         return functional.relu_(plane).permute(0, 2, 3, 1)
 
 
-def _rectify(values: torch.Tensor, target: torch.Tensor) -> None:
+def _relu(values: torch.Tensor, target: torch.Tensor) -> None:
     """Write ReLU(values) to the target, in one pass."""
     if values.dtype == target.dtype:
         torch.clamp_min(values, 0, out=target)

@@ -18,12 +18,12 @@ class Case:
     """A volume's files, one a channel, and what is known of it.
 
     Attributes:
-        person: whom it shows; splits between training and validation go by it.
+        subject: whom it shows; splits between training and validation go by it.
         reference: by task: the file of the labels or of the markups, or the class index of each target (-1: unknown).
     """
 
     name: str
-    person: str
+    subject: str
     channels: tuple[Path, ...]
     reference: Any
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files, case_rows
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.persons import PERSONS_FILE, read_persons
+from NNMambaLib.training.data.subjects import SUBJECTS_FILE, read_subjects
 from NNMambaLib.volumes.files import READABLE
 
 UNKNOWN = -1
@@ -31,7 +31,7 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
             class that only one case has.
     """
     volumes = case_files(folder, READABLE)
-    tables = sorted(path for path in folder.glob("*.csv") if path.name != PERSONS_FILE)
+    tables = sorted(path for path in folder.glob("*.csv") if path.name != SUBJECTS_FILE)
     if len(tables) != 1:
         raise VolumeError(f"The folder {folder} holds {len(tables)} tables (CSV) of classes: keep one, case,class.")
     rows = case_rows(tables[0])
@@ -45,9 +45,9 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
     if not columns:
         raise VolumeError(f"{tables[0]} has no column of classes beside 'case': add one, named class.")
     targets = {column: _classes(rows, column, tables[0]) for column in columns}
-    persons = read_persons(folder, volumes)
+    subjects = read_subjects(folder, volumes)
     cases = tuple(
-        Case(case, persons[case], (path,), tuple(_index(rows[case][column], targets[column]) for column in columns))
+        Case(case, subjects[case], (path,), tuple(_index(rows[case][column], targets[column]) for column in columns))
         for case, path in volumes.items()
     )
     return ClassesFolder(cases, targets)

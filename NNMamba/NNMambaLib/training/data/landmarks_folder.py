@@ -9,7 +9,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.persons import read_persons
+from NNMambaLib.training.data.subjects import read_subjects
 from NNMambaLib.volumes.files import READABLE
 
 _MARKUPS = ".mrk.json"
@@ -52,6 +52,6 @@ def read_landmarks_folder(folder: Path) -> LandmarksFolder:
                 f"{path} and {source.name} have different landmarks, such as '{odd}': name all in each file, and leave "
                 "undefined what is not visible."
             )
-    persons = read_persons(folder, volumes)
-    cases = tuple(Case(case, persons[case], (volumes[case],), markups[case]) for case in volumes)
+    subjects = read_subjects(folder, volumes)
+    cases = tuple(Case(case, subjects[case], (volumes[case],), markups[case]) for case in volumes)
     return LandmarksFolder(cases, names)

@@ -11,7 +11,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files
 from NNMambaLib.files import read_text
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.persons import read_persons
+from NNMambaLib.training.data.subjects import read_subjects
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
     for case in label_files:
         if case not in first:
             raise VolumeError(f"{label_files[case]} has no volume {case}_0000{ending} in imagesTr: add or remove one.")
-    persons = read_persons(folder, first)
+    subjects = read_subjects(folder, first)
     cases = []
     for case in first:
         files = [folder / "imagesTr" / f"{case}_{number:04d}{ending}" for number in range(len(channels))]
@@ -51,7 +51,7 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
                 raise VolumeError(f"{path} is missing: the case {case} lacks the channel {channels[number]}.")
         if case not in label_files:
             raise VolumeError(f"{folder / 'labelsTr' / f'{case}{ending}'} is missing: the case {case} lacks its label.")
-        cases.append(Case(case, persons[case], tuple(files), label_files[case]))
+        cases.append(Case(case, subjects[case], tuple(files), label_files[case]))
     return SegmentationFolder(tuple(cases), channels, labels)
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from NNMambaLib.training.data.prepared import PreparedCase, open_case
 
-Draw = Callable[[PreparedCase, np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
+Sampler = Callable[[PreparedCase, np.random.Generator], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Samples(Dataset):
@@ -22,7 +22,7 @@ class Samples(Dataset):
         draw: makes a sample of a case.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], draw: Draw, seed: int, first: int, length: int):
+    def __init__(self, folder: Path, names: Sequence[str], draw: Sampler, seed: int, first: int, length: int):
         self._folder, self._names, self._draw = folder, sorted(names), draw
         self._seed, self._first, self._length = seed, first, length
 

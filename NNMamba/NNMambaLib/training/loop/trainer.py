@@ -26,7 +26,7 @@ from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.training.loop.averaging import move_average
 from NNMambaLib.training.loop.checkpoint import read_checkpoint, write_checkpoint
 from NNMambaLib.training.loop.distributed import mean_over_processes, process_count, rank
-from NNMambaLib.training.loop.optimisation import learning_rate, make_optimizer
+from NNMambaLib.training.loop.optimization import learning_rate, make_optimizer
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.objective import Objective
 
@@ -34,7 +34,7 @@ MakeDataset = Callable[[int, int], Dataset]
 
 
 @dataclass(frozen=True)
-class Progress:
+class CurvePoint:
     """A point of the curves.
 
     Attributes:
@@ -47,7 +47,7 @@ class Progress:
     step: int
     loss: float
     learning_rate: float
-    figures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -65,7 +65,7 @@ class Trainer:
         self.settings = TrainingSettings(**_settings_dict(settings))
         self.device = training_device(device)
         self.step = 0
-        self.history: list[Progress] = []
+        self.history: list[CurvePoint] = []
         if settings.precision == "float16" and self.device.type != "cuda":
             raise TrainingError(f"precision is float16 and the device is {self.device}: choose bfloat16 or float32.")
         torch.manual_seed(settings.seed)
@@ -84,7 +84,7 @@ class Trainer:
         self,
         make_dataset: MakeDataset,
         checkpoint: str | Path,
-        report: Callable[[Progress], None],
+        report: Callable[[CurvePoint], None],
         validate: Callable[[nn.Module], dict[str, float]] | None = None,
         after_step: Callable[[int], None] = lambda step: None,
     ) -> None:
@@ -107,10 +107,10 @@ class Trainer:
                 loss = mean_over_processes(sum(losses) / len(losses), self.device)
                 losses.clear()
                 if rank() == 0:
-                    figures = {}
+                    metrics = {}
                     if validate is not None and (self.step % settings.validate_every == 0 or last):
-                        figures = validate(self.result())
-                    self.history.append(Progress(self.step, loss, learning_rate(self.step - 1, settings), figures))
+                        metrics = validate(self.result())
+                    self.history.append(CurvePoint(self.step, loss, learning_rate(self.step - 1, settings), metrics))
                     self.save(checkpoint)
                     report(self.history[-1])
 
@@ -119,7 +119,7 @@ class Trainer:
         content = {
             "settings": asdict(self.settings),
             "step": self.step,
-            "history": [asdict(progress) for progress in self.history],
+            "history": [asdict(point) for point in self.history],
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -146,7 +146,7 @@ class Trainer:
             settings = TrainingSettings(**content["settings"])
             trainer = cls(objective, settings if steps is None else replace(settings, steps=steps), device, backend)
             trainer.step = content["step"]
-            trainer.history = [Progress(**progress) for progress in content["history"]]
+            trainer.history = [CurvePoint(**point) for point in content["history"]]
             trainer.network.load_state_dict(content["network"])
             trainer.averaged.load_state_dict(content["averaged"])
             trainer.optimizer.load_state_dict(content["optimizer"])

@@ -18,8 +18,8 @@ from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
-from NNMambaLib.training.data.draws import CLASSES, ClassificationDraw
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.data.samplers import CLASSES, ClassificationSampler
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.validation_picture import draw_classes
 from NNMambaLib.volumes.volume import Grid, Volume
@@ -57,8 +57,8 @@ class ClassificationTask:
         network = NetworkDescription(configuration.variant, channels, sum(counts), configuration.base_width)
         return ClassificationObjective(network, counts)
 
-    def draw(self, configuration: Configuration) -> ClassificationDraw:
-        return ClassificationDraw(configuration.patch[::-1], augmentation_of(configuration))
+    def draw(self, configuration: Configuration) -> ClassificationSampler:
+        return ClassificationSampler(configuration.patch[::-1], augmentation_of(configuration))
 
     def predict(
         self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
@@ -70,9 +70,9 @@ class ClassificationTask:
     def score(self, case: PreparedCase, prediction: np.ndarray) -> Score:
         return prediction, np.array(case.reference[CLASSES])
 
-    def figures(self, scores: Sequence[Score]) -> dict[str, float]:
+    def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return accuracy and mean logarithmic loss over the targets that are known, and each target's accuracy."""
-        figures, hits, losses = {}, [], []
+        metrics, hits, losses = {}, [], []
         for number, target in enumerate(self._targets):
             right = []
             for logits, truth in self._known(scores, number):
@@ -81,9 +81,9 @@ class ClassificationTask:
                 right.append(answer.predicted == name)
                 losses.append(-np.log(max(answer.probabilities[name], 1e-12)))
             if right and len(self._targets) > 1:
-                figures[f"accuracy {target.name}"] = float(np.mean(right))
+                metrics[f"accuracy {target.name}"] = float(np.mean(right))
             hits += right
-        return {"accuracy": float(np.mean(hits)), "log loss": float(np.mean(losses)), **figures} if hits else {}
+        return {"accuracy": float(np.mean(hits)), "log loss": float(np.mean(losses)), **metrics} if hits else {}
 
     def sections(self, scores: Sequence[Score]) -> dict[str, Any]:
         targets = []

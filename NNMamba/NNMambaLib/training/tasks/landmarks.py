@@ -23,9 +23,9 @@ from NNMambaLib.training.calibration import fit_heatmap_decoding
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.draws import LANDMARKS, LandmarksDraw
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.data.samplers import LANDMARKS, LandmarksSampler
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volumes.volume import Grid, Position, Volume
@@ -90,8 +90,8 @@ class LandmarksTask:
         network = NetworkDescription(configuration.variant, channels, len(self._names), configuration.base_width)
         return LandmarksObjective(network, configuration.heatmap_sigma)
 
-    def draw(self, configuration: Configuration) -> LandmarksDraw:
-        return LandmarksDraw(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def draw(self, configuration: Configuration) -> LandmarksSampler:
+        return LandmarksSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
 
     def predict(
         self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
@@ -107,7 +107,7 @@ class LandmarksTask:
     def score(self, case: PreparedCase, prediction: Peaks) -> Score:
         return prediction, self._positions(case)
 
-    def figures(self, scores: Sequence[Score]) -> dict[str, float]:
+    def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
         """Return the mean radial error in mm, and the part of the landmarks that were found within 4 mm."""
         accuracies = compare_landmarks(
             [dict(zip(self._names, peaks.positions, strict=True)) for peaks, _ in scores],
@@ -115,10 +115,10 @@ class LandmarksTask:
         ).values()
         errors = [error for accuracy in accuracies for error in accuracy.errors]
         present = len(errors) + sum(accuracy.missed for accuracy in accuracies)
-        figures = {"radial error mm": float(np.mean(errors))} if errors else {}
+        metrics = {"radial error mm": float(np.mean(errors))} if errors else {}
         if present:
-            figures[f"within {_RADIUS_MM:g} mm"] = sum(error <= _RADIUS_MM for error in errors) / present
-        return figures
+            metrics[f"within {_RADIUS_MM:g} mm"] = sum(error <= _RADIUS_MM for error in errors) / present
+        return metrics
 
     def sections(self, scores: Sequence[Score]) -> dict[str, Any]:
         heights = [height for peaks, _ in scores for height in peaks.heights]

@@ -19,9 +19,9 @@ from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.draws import LABELS, PLACES, SegmentationDraw
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
+from NNMambaLib.training.data.samplers import LABELS, PLACES, SegmentationSampler
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volumes.files import read_volume
@@ -81,8 +81,8 @@ class SegmentationTask:
         network = NetworkDescription(configuration.variant, channels, len(self._labels) + 1, configuration.base_width)
         return SegmentationObjective(network, configuration.deep_supervision)
 
-    def draw(self, configuration: Configuration) -> SegmentationDraw:
-        return SegmentationDraw(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def draw(self, configuration: Configuration) -> SegmentationSampler:
+        return SegmentationSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
 
     def predict(
         self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
@@ -98,15 +98,15 @@ class SegmentationTask:
         reference = np.asarray(case.reference[LABELS])
         return [dice(prediction == value, reference == value) for value in range(1, len(self._labels) + 1)]
 
-    def figures(self, scores: Sequence[list[float]]) -> dict[str, float]:
+    def metrics(self, scores: Sequence[list[float]]) -> dict[str, float]:
         """Return the mean Dice over labels and cases, and of each label over the cases where one of both has it."""
         values = np.array(scores, float).reshape(-1, len(self._labels))
         known = ~np.isnan(values)
-        figures = {"dice": float(values[known].mean())} if known.any() else {}
+        metrics = {"dice": float(values[known].mean())} if known.any() else {}
         for column, name in enumerate(self._labels):
             if known[:, column].any():
-                figures[f"dice {name}"] = float(values[known[:, column], column].mean())
-        return figures
+                metrics[f"dice {name}"] = float(values[known[:, column], column].mean())
+        return metrics
 
     def sections(self, scores: Sequence[list[float]]) -> dict[str, Any]:
         count = len(self._labels) + 1

@@ -13,7 +13,7 @@ from torch import nn
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
-from NNMambaLib.training.data.samples import Draw
+from NNMambaLib.training.data.samples import Sampler
 from NNMambaLib.training.objectives.objective import Objective
 from NNMambaLib.volumes.volume import Grid, Volume
 
@@ -32,7 +32,7 @@ class Task(Protocol):
         """Return the names of the volumes' channels."""
 
     def needed(self) -> Mapping[str, Iterable[Hashable]]:
-        """Return what each case shows that training must not be without, see `split_by_person`."""
+        """Return what each case shows that training must not be without, see `split_by_subject`."""
 
     def check(self, case: Case, volume: Volume) -> np.ndarray | None:
         """Refuse a reference that does not fit its volume; see `survey_cases`."""
@@ -43,7 +43,7 @@ class Task(Protocol):
     def objective(self, configuration: Configuration, channels: int) -> Objective:
         """Return what the network is trained for, by a configuration that `resolve` returned."""
 
-    def draw(self, configuration: Configuration) -> Draw:
+    def draw(self, configuration: Configuration) -> Sampler:
         """Return how samples are drawn, by a configuration that `resolve` returned."""
 
     def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]) -> Any:
@@ -52,7 +52,7 @@ class Task(Protocol):
     def score(self, case: PreparedCase, prediction: Any) -> Any:
         """Return what `figures` and `sections` need of a prediction: little, since all cases' are kept."""
 
-    def figures(self, scores: Sequence[Any]) -> dict[str, float]:
+    def metrics(self, scores: Sequence[Any]) -> dict[str, float]:
         """Return how good predictions are, by name, the most telling first; without those that do not exist."""
 
     def sections(self, scores: Sequence[Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _NO_MARGIN = (0, 0, 0)
 
 
 @dataclass(frozen=True)
-class SegmentationDraw:
+class SegmentationSampler:
     """Patches with labels; every label of a case has the same chance to be the one that is looked for.
 
     Attributes:
@@ -44,8 +44,8 @@ class SegmentationDraw:
 
 
 @dataclass(frozen=True)
-class LandmarksDraw:
-    """Patches with landmarks; see `SegmentationDraw`. A landmark outside the patch is absent."""
+class LandmarksSampler:
+    """Patches with landmarks; see `SegmentationSampler`. A landmark outside the patch is absent."""
 
     patch: tuple[int, int, int]
     foreground: float
@@ -73,7 +73,7 @@ class LandmarksDraw:
 
 
 @dataclass(frozen=True)
-class ClassificationDraw:
+class ClassificationSampler:
     """Whole volumes with their classes, cropped or padded about the centre as inference does it."""
 
     patch: tuple[int, int, int]
