@@ -91,7 +91,7 @@ class JobRequest:
         model: a name from the catalogue, or the path of a package.
         volumes: one with all channels, or one for each; their arrays must not change until the job runs.
         options: of the engine's method for the task.
-        device, backend, memory_limit: see `Engine`.
+        device, backend, memory_limit, precision: see `Engine`.
     """
 
     task: str
@@ -101,6 +101,7 @@ class JobRequest:
     device: str = "auto"
     backend: str = "auto"
     memory_limit: int | None = None
+    precision: str = "float32"
 
 
 class WorkerJob:
@@ -316,6 +317,7 @@ class WorkerClient:
             "device": request.device,
             "backend": request.backend,
             "memory_limit": request.memory_limit,
+            "precision": request.precision,
             "volumes": messages,
             "folder": str(folder),
         }

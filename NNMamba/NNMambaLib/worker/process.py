@@ -139,7 +139,7 @@ class Worker:
         importlib.invalidate_caches()
         from NNMambaLib.engine import Engine
 
-        key = command["device"], command["backend"], command["memory_limit"]
+        key = command["device"], command["backend"], command["memory_limit"], command["precision"]
         if key not in self._engines:
             # Engines of other devices would keep their networks beside those of this one.
             self._engines = {key: Engine(*key)}

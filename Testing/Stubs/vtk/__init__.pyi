@@ -1,0 +1,5 @@
+"""For the type checker alone: vtk has no types of its own."""
+
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
