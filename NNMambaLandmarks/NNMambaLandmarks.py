@@ -133,7 +133,7 @@ class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
 
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
-        from NNMambaLib.models.random_package import random_manifest, write_random_package
+        from NNMambaLib.support.random_package import random_manifest, write_random_package
         from NNMambaLib.volumes.files import read_volume
 
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))

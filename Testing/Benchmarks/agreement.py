@@ -17,7 +17,7 @@ from forms import FORMS, available_forms, random_volume
 from part import Goal, Part, main, make_parser
 
 from NNMambaLib.engine import Engine
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, find_package, sample_volume
 from NNMambaLib.models.package import ModelPackage

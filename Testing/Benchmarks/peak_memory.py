@@ -30,7 +30,7 @@ def synthetic_ct(size: tuple[int, int, int]) -> np.ndarray:
 
 def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
     """Write the volume and the model package; return their paths."""
-    from NNMambaLib.models.random_package import random_manifest, write_random_package
+    from NNMambaLib.support.random_package import random_manifest, write_random_package
     from NNMambaLib.volumes.files import write_volume
     from NNMambaLib.volumes.volume import Volume
 

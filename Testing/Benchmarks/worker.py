@@ -28,7 +28,7 @@ _STARTED = ("Segmenting",)
 def measure(folder: Path) -> dict:
     """Drive the panel; return seconds, bytes and milliseconds. To be called in a fresh process."""
     os.environ["NNMAMBA_MODELS"] = str(folder)
-    from NNMambaLib.models.random_package import random_manifest, write_random_package
+    from NNMambaLib.support.random_package import random_manifest, write_random_package
     from slicer_host import SlicerHost
 
     manifest = random_manifest("segmentation", outputs=4, base_width=4, patch=(48, 48, 48), spacing=(1.0, 1.0, 1.0))

@@ -32,8 +32,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:
-    options = ("output", "probabilities", "uncertainty", "explanation", "page", "plot")
-    named = (getattr(arguments, option, None) for option in options)
+    named = (getattr(arguments, option, None) for option in getattr(arguments, "files", ("output",)))
     return [name for name in named if name]
 
 

@@ -1,4 +1,4 @@
-"""``nnmamba models``: what is installed, what it says of itself, whether it is sound; adding and deleting models."""
+"""``nnmamba models``: list, describe, verify, install and delete model packages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def install_model(arguments: argparse.Namespace) -> dict:
     installation = install_package(arguments.package, arguments.overwrite)
     package = installation.package
     if installation.left_out:
-        print_notices([f"left out as no part of a package: {', '.join(installation.left_out)}"])
+        print_notices([f"left out, not being part of a package: {', '.join(installation.left_out)}"])
     print(f"Installed {package.manifest.name} {package.manifest.version} in {package.path}.")
     return {"name": package.manifest.name, "sha256": package.sha256, "path": str(package.path)}
 

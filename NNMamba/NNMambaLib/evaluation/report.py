@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_markups
 from NNMambaLib.evaluation.classification import evaluate_classes
 from NNMambaLib.evaluation.landmarks import RADII_MM, compare_landmarks
+from NNMambaLib.evaluation.reliability_plot import plot_reliability
 from NNMambaLib.evaluation.segmentation import LabelAgreement, compare_labels
 from NNMambaLib.evaluation.summary import Summary, summarize
 from NNMambaLib.export.markups_file import read_markups
@@ -22,11 +24,23 @@ from NNMambaLib.volumes.files import read_volume
 
 @dataclass(frozen=True)
 class Report:
-    """`content` is ready for JSON (numbers that do not exist are null); `header` and `rows` are a table of it."""
+    """What a comparison found.
+
+    Attributes:
+        content: ready for JSON; numbers that do not exist are null.
+        header, rows: a table of it.
+        footnote: what to print below the table.
+        plot: writes a picture of it to a file (.png), where there is one.
+    """
 
     content: dict[str, Any]
     header: list[str]
     rows: list[list[str]]
+    footnote: str = ""
+    plot: Callable[[str | Path], None] | None = None
+
+
+_INTERVALS = "In brackets: the mean's 95 % bootstrap interval over cases."
 
 
 def report_segmentation(
@@ -72,7 +86,7 @@ def report_segmentation(
         for label, s in summaries.items()
     ]
     header = ["label", "cases", "Dice", "HD95 mm", f"NSD at {tolerance:g} mm", "volume difference mL"]
-    return Report(_without_nan(content), header, rows)
+    return Report(_without_nan(content), header, rows, _INTERVALS)
 
 
 def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
@@ -101,7 +115,7 @@ def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
     content["all"] = {"radial_error_mm": asdict(everything)}
     rows.append(["all", _interval(everything), *[""] * len(RADII_MM), "", ""])
     header = ["landmark", "radial error mm", *(f"within {radius:g} mm" for radius in RADII_MM), "missed", "false"]
-    return Report(_without_nan(content), header, rows)
+    return Report(_without_nan(content), header, rows, _INTERVALS)
 
 
 def report_classification(prediction: str | Path, reference: str | Path) -> Report:
@@ -132,7 +146,8 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
         figures = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
         rows.append([target["target"], str(len(cases)), *(_number(figure) for figure in figures)])
     header = ["target", "cases", "accuracy", "F1", "AUC", "sensitivity", "specificity", "calibration error"]
-    return Report(_without_nan(content), header, rows)
+    content = _without_nan(content)
+    return Report(content, header, rows, plot=partial(plot_reliability, content["targets"]))
 
 
 def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: str) -> int:

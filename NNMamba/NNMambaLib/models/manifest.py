@@ -16,7 +16,6 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
-TASKS = ("segmentation", "landmarks", "classification")
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A model package's manifest. `labels`, `landmarks` with `heatmap`, or `targets`, by task."""
+    """A model package's manifest.
+
+    What the network's outputs are stands in `labels`, `landmarks` with `heatmap`, or `targets`, by task; for tasks that
+    have no such section, in `outputs`, an object for each output with its ``name`` and what the task needs to know.
+    """
 
     name: str
     version: str
@@ -169,6 +172,7 @@ class Manifest:
     landmarks: tuple[LandmarkDefinition, ...] = ()
     heatmap: HeatmapDecoding | None = None
     targets: tuple[Target, ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
     metrics: tuple[Metric, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -197,6 +201,7 @@ def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str
             "targets": tuple(
                 Target(**{**entry, "classes": tuple(entry["classes"])}) for entry in content.get("targets", ())
             ),
+            "outputs": tuple(content.get("outputs", ())),
             "metrics": tuple(Metric(**entry) for entry in content.get("metrics", ())),
         }
     )
@@ -240,8 +245,9 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         len(given.channels) == network.in_channels,
         f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
     )
+    in_voxels = bool(manifest.labels or manifest.landmarks)
     require(
-        network.is_classifier == (manifest.task == "classification"),
+        network.is_classifier != in_voxels or bool(manifest.outputs),
         f"the network {network.variant} is not for {manifest.task}",
     )
     require(not (network.is_classifier and network.head_channels), "a classifier has no head_channels")
@@ -254,16 +260,14 @@ def check_consistency(manifest: Manifest, source: str) -> None:
             f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
         )
     require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
-    outputs = {
-        "segmentation": len(manifest.labels) + 1,
-        "landmarks": len(manifest.landmarks),
-        "classification": sum(target.logits for target in manifest.targets),
-    }[manifest.task]
+    background = 1 if manifest.labels else 0
+    named = len(manifest.labels) + len(manifest.landmarks) + len(manifest.outputs)
+    outputs = background + named + sum(target.logits for target in manifest.targets)
     require(
         outputs == network.out_channels,
         f"the {manifest.task} needs {outputs} outputs and the network has {network.out_channels}",
     )
-    require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
+    require(not manifest.landmarks or manifest.heatmap is not None, "landmarks need the section heatmap")
     for channel in given.channels:
         low, high = channel.normalization.low, channel.normalization.high
         require(low is None or high is None or low < high, f"channel {channel.name} is clipped from {low} to {high}")
@@ -275,6 +279,7 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         ("target", [target.name for target in manifest.targets]),
         ("label", [label.name for label in manifest.labels]),
         ("landmark", [landmark.name for landmark in manifest.landmarks]),
+        ("output", [output["name"] for output in manifest.outputs]),
         ("channel", [channel.name for channel in given.channels]),
     ):
         require(len(set(names)) == len(names), f"two {kind}s have the same name")

@@ -65,19 +65,24 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-_PUBLISHED = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
+# Of an encoder-decoder and of a classifier.
+_PUBLISHED = {False: "SEG-CSS", True: "CLS"}
 
 
-def variant_for(task: str, name: str | None = None) -> str:
-    """Return the variant of that name, or the published one for a task where it is None.
+def variant_for(classifier: bool, name: str | None = None) -> str:
+    """Return the variant of that name, or the published one where it is None.
+
+    Args:
+        classifier: whether the network answers for the whole volume; else it has an output for each voxel.
 
     Raises:
-        ModelError: if the variant is unknown or is not for this task.
+        ModelError: if there is no such variant of that kind.
     """
-    fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is EncoderDecoder)]
-    name = name or _PUBLISHED[task]
+    fitting = [key for key, variant in VARIANTS.items() if (variant.network is Classifier) == classifier]
+    name = name or _PUBLISHED[classifier]
     if name not in fitting:
-        raise ModelError(f"Variant {name} is not for {task}: choose one of {', '.join(fitting)}.")
+        kind = "a classifier" if classifier else "an encoder-decoder"
+        raise ModelError(f"The task needs {kind} and {name} is not one: choose one of {', '.join(fitting)}.")
     return name
 
 

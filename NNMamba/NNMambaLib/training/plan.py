@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from NNMambaLib.errors import TrainingError
-from NNMambaLib.inference.preprocessing import model_grid
+from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import variant_for
@@ -29,7 +29,7 @@ def resolve(configuration: Configuration, task: str, survey: Survey) -> Configur
         ModelError: if the variant is not for the task.
         TrainingError: if BatchNorm would have a single value.
     """
-    variant = variant_for(task, configuration.variant)
+    variant = variant_for(task == "classification", configuration.variant)
     grids = [reoriented_grid(grid, _ORIENTATION) for grid in survey.grids]
     spacing = configuration.spacing
     if spacing is None:
@@ -37,7 +37,7 @@ def resolve(configuration: Configuration, task: str, survey: Survey) -> Configur
     patch = configuration.patch
     if patch is None:
         frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=_ORIENTATION)
-        sizes = np.array([model_grid(grid, frame).shape[::-1] for grid in survey.grids])
+        sizes = np.array([place(grid, frame).grid.shape[::-1] for grid in survey.grids])
         whole = task == "classification"
         size = sizes.max(0) if whole else np.median(sizes, axis=0)
         limit = _LARGEST_CLASSIFIED if whole else _LARGEST_PATCH

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes import files
 from NNMambaLib.volumes.files import write_volume
 from NNMambaLib.volumes.volume import Volume

@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason

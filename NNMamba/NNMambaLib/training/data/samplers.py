@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.training.data.augmentation import Augmentation
 from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import PreparedCase

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.inference.classification import fit_to_patch, predict_target
+from NNMambaLib.inference.answers import predict_target
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_temperature
