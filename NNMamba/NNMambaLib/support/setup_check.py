@@ -77,7 +77,8 @@ def read_needs(path: str | Path) -> list[Need]:
             raise ValueError(f"{path} asks for {requirement.name}, which comes with Slicer: remove the line.")
         if requirement.marker is None or requirement.marker.evaluate():
             reason = comment.removeprefix(_OPTIONAL).strip()
-            needs.append(Need(requirement, reason, reason != comment, installed_version(requirement.name)))
+            optional, installed = reason != comment, installed_version(requirement.name)
+            needs.append(Need(requirement, reason, optional, installed))  # type: ignore[arg-type] # pip's copy of the class
         comment = ""
     return needs
 

@@ -101,7 +101,8 @@ def measure_speed(
         MemoryPlanError, VolumeError, ModelError: as in `Engine`.
     """
     specification = package.manifest.input
-    grid = Grid(size[::-1], np.diag([*spacing, 1.0]))
+    width, height, depth = size
+    grid = Grid((depth, height, width), np.diag([*spacing, 1.0]))
     probe = _patch_grid(specification, grid)
 
     def run(grid: Grid, seconds: float) -> _Timeline:
@@ -116,8 +117,8 @@ def measure_speed(
         if whole.complete and not _stable(tiles):
             tiles += run(grid, budget).tiles
     task = task_named(package.manifest.task)
-    patch = specification.patch[::-1]
-    planned = 1 if task.whole_volume else Tiling.plan(place(grid, specification).grid.shape, patch, step).count
+    x, y, z = specification.patch
+    planned = 1 if task.whole_volume else Tiling.plan(place(grid, specification).grid.shape, (z, y, x), step).count
     notices = list(whole.notices)
     if not whole.complete and whole.tile_count != planned:
         notices.append(f"{whole.tile_count} tiles in place of {planned}: the memory is too small for the model's patch")
