@@ -1,4 +1,4 @@
-"""Synthetic samples with their landmarks, as a PyTorch data set."""
+"""Synthetic samples of `brain-landmarks` as a PyTorch data set."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
+from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS, mirrored_order
 from NNMambaBrainModels.synthesis import outliers
@@ -18,13 +18,13 @@ PRESENT, ABSENT, UNKNOWN = 1.0, 0.0, -1.0
 _REACH = 1.0
 
 
-class SyntheticLandmarks(Dataset):
-    """`length` samples; number i depends on the seed and i alone, whatever process draws it.
+class SyntheticLandmarks(HeadDataset[LandmarkedHead]):
+    """Pairs of (intensity float32 (1, z, y, x), target float32 (K, 4)); see `HeadDataset`.
 
-    heads: (head with landmarks, weight) pairs; a head is drawn in proportion to its weight.
-    outlier_probability: of a sample that shows no head, in which every landmark is absent.
-    Each item is (intensity float32 (1, z, y, x), target float32 (K, 4)): position as voxel index (x, y, z), and
-    PRESENT, ABSENT or UNKNOWN.
+    A target is a position as voxel index (x, y, z), and PRESENT, ABSENT or UNKNOWN.
+
+    Args:
+        outlier_probability: of a sample that shows no head, in which every landmark is absent.
     """
 
     def __init__(
@@ -36,27 +36,17 @@ class SyntheticLandmarks(Dataset):
         first: int = 0,
         outlier_probability: float = 0.0,
     ):
-        if not heads:
-            raise ValueError("At least one head is needed.")
-        self._heads = [head for head, _ in heads]
-        weights = np.array([weight for _, weight in heads], dtype=float)
-        self._probabilities = weights / weights.sum()
+        super().__init__(heads, seed, length, first)
         self._settings = settings
-        self._seed, self._length, self._first = seed, length, first
         self._outlier_probability = outlier_probability
 
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self._seed, self._first + index))
+    def make(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = self.generator(number)
         if rng.random() < self._outlier_probability:
             return _outlier(self._settings, rng)[None], torch.zeros(len(LANDMARKS), 4)
-        chosen = self._heads[int(rng.choice(len(self._heads), p=self._probabilities))]
-        sample = synthesize(chosen.head, self._settings, rng)
-        return sample.intensity[None], landmark_target(sample, chosen.landmarks)
+        head = self.choose_head(rng)
+        sample = synthesize(head.head, self._settings, rng)
+        return sample.intensity[None], landmark_target(sample, head.landmarks)
 
 
 def landmark_target(sample: Sample, landmarks: np.ndarray) -> torch.Tensor:

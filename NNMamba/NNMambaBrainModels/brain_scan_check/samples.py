@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
-from torch.utils.data import Dataset
 
+from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.soft_head import SPACING, SoftHead
 from NNMambaBrainModels.synthesis import artifacts, outliers
 from NNMambaBrainModels.synthesis.contrast import random_means, t1_like_means
@@ -82,12 +82,11 @@ class ScanCheckSettings:
     shrunken: tuple[float, float] = (0.3, 0.55)
 
 
-class ScanCheckSamples(Dataset):
-    """`length` samples; number i depends on the seed and i alone, whatever process draws it.
+class ScanCheckSamples(HeadDataset[SoftHead]):
+    """Pairs of (intensity float32 (1, k, j, i), class probabilities float32 (19,)); see `HeadDataset`.
 
-    VIEWS samples in a row show the same volume with its axes in different orders: what differs between them is only
-    what is to be learnt. heads: (head, weight) pairs; a head is drawn in proportion to its weight.
-    Each item is (intensity float32 (1, k, j, i), normalised as the model expects; probabilities float32 (19,)).
+    VIEWS samples in a row show the same volume with its axes in different orders, so that they differ only in what is
+    to be learnt.
     """
 
     def __init__(
@@ -98,34 +97,22 @@ class ScanCheckSamples(Dataset):
         length: int,
         first: int = 0,
     ):
-        if not heads:
-            raise ValueError("At least one head is needed.")
-        self._heads = [head for head, _ in heads]
-        weights = np.array([weight for _, weight in heads], dtype=float)
-        self._probabilities = weights / weights.sum()
+        super().__init__(heads, seed, length, first)
         self._settings = settings
-        self._seed = seed
-        self._first = first
-        self._length = length
         self._last: tuple[int, tuple[torch.Tensor, int]] | None = None
 
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        draw, view = divmod(self._first + index, VIEWS)
-        volume, contrast = self._drawn(draw)
-        volume, directions = reorder(volume, *random_order(np.random.default_rng((self._seed, draw, view))))
+    def make(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        volume_number, view = divmod(number, VIEWS)
+        volume, contrast = self._volume(volume_number)
+        volume, directions = reorder(volume, *random_order(self.generator(volume_number, view)))
         targets = (UNDECIDED,) * 4 if contrast == UNDECIDED else (*directions, contrast)
         return centered(volume, self._settings.size)[None], probabilities(targets)
 
-    def _drawn(self, draw: int) -> tuple[torch.Tensor, int]:
-        if self._last is None or self._last[0] != draw:
-            rng = np.random.default_rng((self._seed, draw))
-            head = self._heads[int(rng.choice(len(self._heads), p=self._probabilities))]
-            self._last = draw, synthesize(head, self._settings, rng)
+    def _volume(self, number: int) -> tuple[torch.Tensor, int]:
+        """Return volume `number` and its contrast; the last one is kept, for its other views."""
+        if self._last is None or self._last[0] != number:
+            rng = self.generator(number)
+            self._last = number, synthesize(self.choose_head(rng), self._settings, rng)
         return self._last[1]
 
 
