@@ -24,7 +24,6 @@ from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
 from NNMambaBrainModels.heads.fetch_data import SOURCES
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaBrainModels.recipe import recipe_parser
-from NNMambaBrainModels.synthesis.synthesis import NORMALIZATION_PERCENTILES
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import (
@@ -33,7 +32,6 @@ from NNMambaLib.models.manifest import (
     InputSpecification,
     Manifest,
     Metric,
-    Normalization,
 )
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_heatmap_decoding
@@ -82,7 +80,6 @@ def make_manifest(
     steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
     """The manifest after so many steps of training; `history` says what they began from."""
-    low, high = NORMALIZATION_PERCENTILES
     names = [name for name in TRAINING_SOURCES if name != "09c-T2w"]
     return Manifest(
         name="brain-landmarks",
@@ -92,9 +89,7 @@ def make_manifest(
         task="landmarks",
         network=NETWORK,
         input=InputSpecification(
-            channels=(
-                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("t1", "t1w", "t2", "mr")),
-            ),
+            channels=(Channel("MR", SYNTHESIS.normalization, ("t1", "t1w", "t2", "mr")),),
             patch=SYNTHESIS.shape[::-1],
             spacing=(SYNTHESIS.spacing,) * 3,
             orientation="RAS",

@@ -11,7 +11,8 @@ from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS, mirrored_order
 from NNMambaBrainModels.synthesis import outliers
-from NNMambaBrainModels.synthesis.synthesis import Sample, SynthesisSettings, normalize, synthesize
+from NNMambaBrainModels.synthesis.synthesis import Sample, SynthesisSettings, synthesize
+from NNMambaLib.inference.preprocessing import normalize
 
 PRESENT, ABSENT, UNKNOWN = 1.0, 0.0, -1.0
 # A landmark further than this many voxels from all that the sample shows is outside it.
@@ -90,5 +91,8 @@ def _stepped(index: list[int], axis: int, step: int) -> tuple[int, ...]:
 
 def _outlier(settings: SynthesisSettings, rng: np.random.Generator) -> torch.Tensor:
     if rng.random() < 0.4:
-        return normalize(outliers.noise(settings.shape, rng))
-    return normalize(outliers.bodies(settings.shape, settings.spacing, rng))
+        volume = outliers.noise(settings.shape, rng)
+    else:
+        volume = outliers.bodies(settings.shape, settings.spacing, rng)
+    normalize(volume.numpy(), settings.normalization)
+    return volume

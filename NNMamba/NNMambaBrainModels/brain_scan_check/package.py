@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_scan_check.samples import (
     CLASSES,
-    NORMALIZATION_PERCENTILES,
     ScanCheckSamples,
     ScanCheckSettings,
 )
@@ -37,7 +36,7 @@ from NNMambaBrainModels.brain_scan_check.train import (
 from NNMambaBrainModels.heads.fetch_data import SOURCES
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
-from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Normalization, Target
+from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Target
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
@@ -61,7 +60,6 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a network trained in `stages`; `history` tells how that went."""
     samples = ScanCheckSettings()
-    low, high = NORMALIZATION_PERCENTILES
     return Manifest(
         name="brain-scan-check",
         version=VERSION,
@@ -74,9 +72,7 @@ def make_manifest(
         task="classification",
         network=NETWORK,
         input=InputSpecification(
-            channels=(
-                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("mr", "t1", "t2", "flair")),
-            ),
+            channels=(Channel("MR", samples.normalization, ("mr", "t1", "t2", "flair")),),
             patch=(samples.size,) * 3,
             spacing=(samples.spacing,) * 3,
             orientation=None,

@@ -10,17 +10,19 @@ from enum import IntEnum
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.soft_head import SPACING, SoftHead
 from NNMambaBrainModels.synthesis import artifacts, outliers
 from NNMambaBrainModels.synthesis.contrast import random_means, t1_like_means
-from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sampling_positions
+from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sample_at, sampling_positions
 from NNMambaBrainModels.synthesis.mr_sequences import Contrast, sequence_means
+from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.preprocessing import normalize
+from NNMambaLib.models.manifest import Normalization
 
-NORMALIZATION_PERCENTILES = (0.5, 99.5)
+NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
 # What a target may be that is no class: nothing is asked of the network, or that it be undecided.
 UNKNOWN = -1
 UNDECIDED = -2
@@ -54,6 +56,7 @@ class ScanCheckSettings:
         are mistaken for each other, since most acquired volumes show it.
     random_contrast_probability: of a contrast that no sequence has, which teaches directions alone.
     shrunken: size of the heads that count as outliers, relative to the head model's.
+    normalization: of the finished volume; the packaged model's manifest carries the same.
     """
 
     size: int = 32
@@ -80,6 +83,7 @@ class ScanCheckSettings:
     neck_probability: float = 0.5
     skull_strip_probability: float = 0.1
     shrunken: tuple[float, float] = (0.3, 0.55)
+    normalization: Normalization = NORMALIZATION
 
 
 class ScanCheckSamples(HeadDataset[SoftHead]):
@@ -106,7 +110,8 @@ class ScanCheckSamples(HeadDataset[SoftHead]):
         volume, contrast = self._volume(volume_number)
         volume, directions = reorder(volume, *random_order(self.generator(volume_number, view)))
         targets = (UNDECIDED,) * 4 if contrast == UNDECIDED else (*directions, contrast)
-        return centered(volume, self._settings.size)[None], probabilities(targets)
+        patch = fit_to_patch(volume.numpy()[None], (self._settings.size,) * 3)
+        return torch.from_numpy(patch), probabilities(targets)
 
     def _volume(self, number: int) -> tuple[torch.Tensor, int]:
         """Return volume `number` and its contrast; the last one is kept, for its other views."""
@@ -125,7 +130,9 @@ def synthesize(
     else:
         volume, contrast = _head(head, settings, settings.deformation, rng)
         field_of_view = _field_of_view(settings, settings.field_of_view, settings.short_field_probability, rng)
-    return normalize(_degrade(volume, settings, rng)[field_of_view]), contrast
+    volume = _degrade(volume, settings, rng)[field_of_view]
+    normalize(volume.numpy(), settings.normalization)
+    return volume, contrast
 
 
 def probabilities(targets: Sequence[int]) -> torch.Tensor:
@@ -156,21 +163,6 @@ def reorder(
     return volume, tuple(reversed(directions))
 
 
-def normalize(volume: torch.Tensor) -> torch.Tensor:
-    """Clip to NORMALISATION_PERCENTILES and map them to 0..1; float32, any shape."""
-    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
-    return (volume.clamp(float(low), float(high)) - float(low)) / max(float(high - low), 1e-8)
-
-
-def centered(volume: torch.Tensor, size: int) -> torch.Tensor:
-    """The volume zero-padded about its centre to a cube, as inference pads what is small."""
-    padding = []
-    for length in reversed(volume.shape):
-        before = (size - length) // 2
-        padding += [before, size - length - before]
-    return F.pad(volume, padding).contiguous()
-
-
 def _head(
     head: SoftHead, settings: ScanCheckSettings, deformation: DeformationSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, int]:
@@ -186,7 +178,7 @@ def _head(
     if rng.random() < settings.neck_probability:
         # Head models end at the skull base; repeating their lowest slice stands in for the neck.
         index[..., 0].clamp_min_(0)
-    return _sample(intensity, index), contrast
+    return sample_at(intensity, index), contrast
 
 
 def _native_intensity(
@@ -246,11 +238,3 @@ def _field_of_view(
         start = (settings.size - length) // 2
         box.append(slice(start, start + length))
     return tuple(box)
-
-
-def _sample(volume: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Values at fractional voxel indices (z, y, x, 3); zero outside the volume."""
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    # grid_sample wants components in the order x, y, z and the range -1..1.
-    grid = (2 * index / (size - 1) - 1).flip(-1)
-    return F.grid_sample(volume[None, None], grid[None], padding_mode="zeros", align_corners=True)[0, 0]

@@ -27,7 +27,6 @@ from NNMambaBrainModels.brain_structures.train import (
 )
 from NNMambaBrainModels.heads.fetch_data import SOURCES
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
-from NNMambaBrainModels.synthesis.synthesis import NORMALIZATION_PERCENTILES
 from NNMambaLib.models.manifest import (
     Channel,
     Code,
@@ -35,7 +34,6 @@ from NNMambaLib.models.manifest import (
     Label,
     Manifest,
     Metric,
-    Normalization,
     Terminology,
 )
 from NNMambaLib.models.package import write_package
@@ -86,7 +84,6 @@ def make_label(label: StructureLabel) -> Label:
 
 def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "") -> Manifest:
     """The manifest after so many steps of training; `history` says what they began from."""
-    low, high = NORMALIZATION_PERCENTILES
     return Manifest(
         name="brain-structures",
         version=VERSION,
@@ -101,7 +98,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
             channels=(
                 Channel(
                     "MR",
-                    Normalization("percentile", mask="all", low=low, high=high),
+                    SYNTHESIS.normalization,
                     ("t1", "t1w", "mprage", "t2", "t2w", "pd", "mr"),
                 ),
             ),

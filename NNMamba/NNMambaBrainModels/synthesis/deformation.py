@@ -45,6 +45,17 @@ def is_mirrored(positions: torch.Tensor) -> bool:
     return bool(torch.linalg.det(torch.stack(steps)) > 0)
 
 
+def sample_at(volume: torch.Tensor, index: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+    """Return a volume's values at fractional voxel indices (z, y, x, 3); zero outside the volume.
+
+    mode: ``bilinear`` or ``nearest``, as `grid_sample` has them.
+    """
+    size = torch.tensor(volume.shape, dtype=torch.float32)
+    # grid_sample wants components in the order x, y, z and the range -1..1.
+    grid = (2 * index / (size - 1) - 1).flip(-1)
+    return F.grid_sample(volume[None, None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0, 0]
+
+
 def _random_matrix(settings: DeformationSettings, rng: np.random.Generator) -> np.ndarray:
     matrix = np.eye(3)
     for axis in range(3):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
@@ -16,9 +15,16 @@ from NNMambaBrainModels.heads.head_model import HeadModel
 from NNMambaBrainModels.heads.structure_labels import LEFT_BIT, encode
 from NNMambaBrainModels.synthesis import artifacts
 from NNMambaBrainModels.synthesis.contrast import random_means, render, t1_like_means
-from NNMambaBrainModels.synthesis.deformation import DeformationSettings, is_mirrored, sampling_positions
+from NNMambaBrainModels.synthesis.deformation import (
+    DeformationSettings,
+    is_mirrored,
+    sample_at,
+    sampling_positions,
+)
+from NNMambaLib.inference.preprocessing import normalize
+from NNMambaLib.models.manifest import Normalization
 
-NORMALIZATION_PERCENTILES = (0.5, 99.5)
+NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class SynthesisSettings:
 
     neck_brightness: deviation of the logarithm of what neck and jaw, for which a head's lowest slice stands in, are
         multiplied by: blobs as bright as any tissue, which are none of the brain's.
+    normalization: of the finished volume; the packaged model's manifest carries the same. Air becomes 0, which is
+        also what inference pads small volumes with.
     """
 
     shape: tuple[int, int, int] = (80, 96, 80)
@@ -47,6 +55,7 @@ class SynthesisSettings:
     cut_probability: float = 0.25
     largest_cut: float = 0.3
     skull_strip_probability: float = 0.06
+    normalization: Normalization = NORMALIZATION
 
 
 @dataclass(frozen=True)
@@ -85,9 +94,9 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
         # Templates end at the skull base; repeating their lowest slice stands in for the neck.
         index = index.clone()
         index[..., 0].clamp_min_(0)
-    structures = _sample(coded.float(), index, "nearest").to(torch.uint8)
+    structures = sample_at(coded.float(), index, "nearest").to(torch.uint8)
     structures[below & _in_brain(structures)] = int(GeneratorClass.SOFT_TISSUE)
-    values = _sample(intensity, index, "bilinear")
+    values = sample_at(intensity, index)
     if settings.neck_brightness:
         blobs = artifacts.blobs(settings.shape, settings.spacing, settings.neck_brightness, rng)
         values = torch.where(below, values * blobs, values)
@@ -97,16 +106,8 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
         visible = torch.zeros(settings.shape, dtype=torch.bool)
         visible[artifacts.visible_box(settings.shape, settings.largest_cut, rng)] = True
         intensity, structures = intensity * visible, structures * visible
-    return Sample(normalize(intensity), structures, index, visible, mirrored)
-
-
-def normalize(volume: torch.Tensor) -> torch.Tensor:
-    """Clip to NORMALIZATION_PERCENTILES and map them to 0..1; float32, any shape.
-
-    Air becomes 0, which is also what inference pads small volumes with.
-    """
-    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
-    return (volume.clamp(low, high) - low) / max(high - low, 1e-8)
+    normalize(intensity.numpy(), settings.normalization)
+    return Sample(intensity, structures, index, visible, mirrored)
 
 
 def _native_intensity(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> np.ndarray:
@@ -143,11 +144,3 @@ def _brain_center(classes: np.ndarray) -> np.ndarray:
 
 def _in_brain(structures: torch.Tensor) -> torch.Tensor:
     return (structures & (LEFT_BIT - 1)) >= GeneratorClass.CSF
-
-
-def _sample(volume: torch.Tensor, index: torch.Tensor, mode: str) -> torch.Tensor:
-    """Values at fractional voxel indices (z, y, x, 3); zero outside the volume."""
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    # grid_sample wants components in the order x, y, z and the range -1..1.
-    grid = (2 * index / (size - 1) - 1).flip(-1)
-    return F.grid_sample(volume[None, None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0, 0]
