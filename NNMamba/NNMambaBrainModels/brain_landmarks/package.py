@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from NNMambaBrainModels.brain_landmarks.samples import PRESENT, UNKNOWN, SyntheticLandmarks
-from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_heads
+from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_landmarked_heads
 from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaBrainModels.recipe import recipe_parser
 from NNMambaLib.inference.landmarks import decode
@@ -106,10 +106,7 @@ def make_manifest(
             "data_seed": STAGES[-1].data_seed,
             "history": history,
             "confidence": f"probability of being within {CALIBRATION_MM:g} mm, fitted on unseen synthetic samples",
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in [*names, "09c-afids"]
-            ],
+            "training_data": training_data([*names, "09c-afids"]),
         },
     )
 
@@ -128,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.set_num_threads(options.threads)
     trainer = Trainer.resume(STAGES[-1].objective, options.checkpoint, device="cpu")
-    heads = load_heads(options.heads, options.sources)
+    heads = load_landmarked_heads(options.heads, options.sources)
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
     samples = SyntheticLandmarks(heads, SYNTHESIS, STAGES[-1].data_seed, RECALIBRATION_SAMPLES, first)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from NNMambaBrainModels.brain_landmarks.samples import SyntheticLandmarks
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead, fiducial_indices, landmarked
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import HeadModel, load_heads
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
@@ -75,15 +75,10 @@ def average_head(heads: Path, sources: Path, contrast: str = "T1w") -> Landmarke
     return landmarked(head, fiducial_indices(sources))
 
 
-def load_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHead, float]]:
-    """All heads with their weights. Raises FileNotFoundError where some are missing."""
-    chosen = [(average_head(heads, sources), AVERAGE_WEIGHT)]
-    for pattern, weight in OTHER_WEIGHTS.items():
-        paths = sorted(heads.glob(f"{pattern}.npz"))
-        if not paths:
-            raise FileNotFoundError(f"No head model {pattern}.npz is in {heads}: run label_maps and abagen_heads.")
-        chosen += [(landmarked(HeadModel.load(path)), weight / len(paths)) for path in paths]
-    return chosen
+def load_landmarked_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHead, float]]:
+    """Return all heads with their weights; raises FileNotFoundError if some are missing."""
+    others = [(landmarked(head), weight) for head, weight in load_heads(heads, OTHER_WEIGHTS)]
+    return [(average_head(heads, sources), AVERAGE_WEIGHT), *others]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage", type=int, choices=range(1, len(STAGES) + 1), default=1)
     options = parser.parse_args(arguments)
     stage = STAGES[options.stage - 1]
-    heads = load_heads(options.heads, options.sources)
+    heads = load_landmarked_heads(options.heads, options.sources)
 
     def make_dataset(first: int, length: int) -> SyntheticLandmarks:
         return SyntheticLandmarks(heads, SYNTHESIS, stage.data_seed, length, first, OUTLIER_PROBABILITY)

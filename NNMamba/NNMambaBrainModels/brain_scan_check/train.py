@@ -8,6 +8,7 @@ carries on. The second starts from the weights that `package_brain_scan_check` m
 contrast more: the first ends with every direction known, and T1-like volumes mistaken for FLAIR-like ones.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from NNMambaBrainModels.brain_scan_check.samples import CLASSES, ScanCheckSamples, ScanCheckSettings
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.soft_head import SoftHead
 from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaLib.networks.description import NetworkDescription
@@ -90,9 +91,9 @@ STAGES = (
 )
 
 
-def load_heads(folder: Path, weights: dict[str, float]) -> list[tuple[SoftHead, float]]:
-    """Heads of `folder` with their weights. Raises FileNotFoundError when one is missing."""
-    return [(SoftHead.of(HeadModel.load(folder / f"{name}.npz")), weight) for name, weight in weights.items()]
+def load_soft_heads(folder: Path, weights: Mapping[str, float]) -> list[tuple[SoftHead, float]]:
+    """Return the heads of `folder` with their weights; raises FileNotFoundError if one is missing."""
+    return [(SoftHead.of(head), weight) for head, weight in load_heads(folder, weights)]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = recipe_parser(__doc__.splitlines()[0])
     parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
     options = parser.parse_args(arguments)
-    heads = load_heads(options.heads, TRAINING_HEADS)
+    heads = load_soft_heads(options.heads, TRAINING_HEADS)
     stage = STAGES[options.stage - 1]
 
     def make_dataset(first: int, length: int) -> ScanCheckSamples:

@@ -22,10 +22,11 @@ from NNMambaBrainModels.brain_structures.train import (
     NETWORK,
     SETTINGS,
     SYNTHESIS,
+    TRAINING_HEADS,
     TRAINING_SOURCES,
-    load_heads,
 )
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.heads.fetch_data import training_data
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
 from NNMambaLib.models.manifest import (
     Channel,
@@ -116,10 +117,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
             "seed": SETTINGS.seed,
             "data_seed": DATA_SEED,
             "history": history,
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in TRAINING_SOURCES
-            ],
+            "training_data": training_data(TRAINING_SOURCES),
         },
     )
 
@@ -139,7 +137,8 @@ def main(arguments: list[str] | None = None) -> None:
     trainer = Trainer.resume(SegmentationObjective(NETWORK), options.checkpoint, device="cpu")
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
-    samples = SyntheticHeads(load_heads(options.heads), SYNTHESIS, DATA_SEED, RECALIBRATION_SAMPLES, first)
+    heads = load_heads(options.heads, TRAINING_HEADS)
+    samples = SyntheticHeads(heads, SYNTHESIS, DATA_SEED, RECALIBRATION_SAMPLES, first)
     network = trainer.result()
     recalibrate_batch_norm(network, DataLoader(samples, batch_size=2, num_workers=1))
     metrics = json.loads(options.metrics.read_text()) if options.metrics else []

@@ -13,7 +13,8 @@ import torch
 
 from NNMambaBrainModels.brain_structures.package import make_label
 from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
-from NNMambaBrainModels.brain_structures.train import SYNTHESIS, load_heads
+from NNMambaBrainModels.brain_structures.train import SYNTHESIS, TRAINING_HEADS
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
 
 SAMPLES, COLUMNS = 12, 6
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    samples = SyntheticHeads(load_heads(options.heads), SYNTHESIS, PICTURE_SEED, SAMPLES)
+    samples = SyntheticHeads(load_heads(options.heads, TRAINING_HEADS), SYNTHESIS, PICTURE_SEED, SAMPLES)
     draw([samples[index] for index in range(SAMPLES)], options.output)
 
 

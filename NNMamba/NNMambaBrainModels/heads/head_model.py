@@ -1,5 +1,6 @@
 """HeadModel: what the generator knows of one head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,3 +61,20 @@ class HeadModel:
                 intensities=channels,
                 left=content.get("left"),
             )
+
+
+def load_heads(folder: Path, weights: Mapping[str, float]) -> list[tuple[HeadModel, float]]:
+    """Return the head models of `folder` with their weights, for `HeadDataset`.
+
+    weights: by name, or by a pattern such as ``atlas-*``, whose weight is shared by all that match it.
+
+    Raises:
+        FileNotFoundError: if a name or pattern has no head model.
+    """
+    heads = []
+    for pattern, weight in weights.items():
+        paths = sorted(folder.glob(f"{pattern}.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No head model {pattern}.npz is in {folder}: run label_maps and abagen_heads.")
+        heads += [(HeadModel.load(path), weight / len(paths)) for path in paths]
+    return heads
