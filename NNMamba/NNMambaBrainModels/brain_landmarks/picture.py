@@ -3,7 +3,7 @@
     python -m NNMambaBrainModels.brain_landmarks.picture --heads DIR --sources DIR
         --evaluation DIR --output PNG
 
-`--evaluation` is the output of `evaluate_brain_landmarks`. Each slice goes through the true position (circle); the
+`--evaluation` is what `brain_landmarks.evaluate` wrote. Each slice goes through the true position (circle); the
 cross is what was found, projected onto it.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,11 +19,15 @@ from NNMambaBrainModels.brain_landmarks.evaluate import deformed
 from NNMambaBrainModels.brain_landmarks.train import average_head
 from NNMambaLib.evaluation.cases import paired_markups
 from NNMambaLib.export.markups_file import read_markups
+from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, plane, show
 from NNMambaLib.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WORST = 4
 _FOLDERS = {"deformed-t1": "T1w", "deformed-t2": "T2w"}
-_HALF_MM = 40.0
+_WIDTH_MM = 80.0
 _ROW_INCHES = (7.2, 1.9)
 
 
@@ -53,21 +58,16 @@ def draw(heads: Path, sources: Path, evaluation: Path, output: Path) -> None:
         head = average_head(heads, sources, contrast)
         for axes, (error, case, name, truth, found) in zip(row, worst_landmarks(evaluation / folder), strict=False):
             volume, _ = deformed(head, int(case))
-            _draw_landmark(axes, volume, truth, found)
-            axes.set_title(f"{contrast} {name}: {error:.1f} mm", fontsize=7)
+            draw_landmark(axes, volume, truth, found, f"{contrast} {name}: {error:.1f} mm")
     figure.savefig(output)
 
 
-def _draw_landmark(axes, volume: Volume, truth: np.ndarray, found: np.ndarray) -> None:
-    x, *center = volume.grid.to_index([truth])[0]
-    where = volume.grid.to_index([found])[0][1:]
-    half = _HALF_MM / volume.grid.spacing[0]
-    axes.imshow(volume.array[0, :, :, round(x)], cmap="gray", origin="lower", vmin=0, vmax=1)
-    axes.plot(*center, "o", markersize=9, fillstyle="none", color="#ffd166")
-    axes.plot(*where, "x", markersize=6, color="#ef476f")
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlim(center[0] - half, center[0] + half)
-    axes.set_ylim(center[1] - half, center[1] + half)
+def draw_landmark(axes: Axes, volume: Volume, truth: np.ndarray, found: np.ndarray, title: str) -> None:
+    """Draw the sagittal slice about a landmark's true position, and the position found; LPS mm."""
+    where = plane(volume.grid, "Sagittal", ANATOMICAL_PLANES["Sagittal"], truth, _WIDTH_MM)
+    show(axes, gray(volume, where, (0.0, 1.0)), title, where.letters)
+    axes.plot(*where.pixel(truth), "o", markersize=9, fillstyle="none", color="#ffd166")
+    axes.plot(*where.pixel(found), "x", markersize=6, color="#ef476f")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -15,14 +15,15 @@ import numpy as np
 from NNMambaBrainModels.brain_scan_check.evaluate import PEOPLE, noise, read_source, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE
 from NNMambaLib.engine import Engine
+from NNMambaLib.export.slices import gray, plane, show, window
 from NNMambaLib.models.package import open_package
 from NNMambaLib.results import Prediction
 from NNMambaLib.volumes.volume import Volume
 
 _ROW_INCHES = (6.6, 2.2)
-_PERCENTILES = (0.5, 99.5)
 _GRAY_LEVELS = 64
-_AXES = "kji"
+# Of an array without a geometry, i, j and k rise to left, posterior and superior: axes to the right and up, letters.
+_PLANES = (("i", "j", "RLPA"), ("i", "k", "RLSI"), ("j", "k", "APSI"))
 
 
 def stored_as(sources: Path, case: str) -> Volume:
@@ -55,21 +56,13 @@ def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
     figure = Figure(figsize=(width, height * len(rows)), layout="constrained", dpi=90)
     for subfigure, (volume, title) in zip(np.ravel(figure.subfigures(len(rows), 1)), rows, strict=True):
         subfigure.suptitle(title, fontsize=8)
-        array, spacing = volume.array[0], volume.grid.spacing[::-1]
-        low, high = np.percentile(array, _PERCENTILES)
-        for across, axes in enumerate(subfigure.subplots(1, 3)):
-            up, right = (axis for axis in range(3) if axis != across)
-            axes.imshow(
-                array.take(array.shape[across] // 2, across),
-                cmap="gray",
-                vmin=low,
-                vmax=high,
-                origin="lower",
-                aspect=spacing[up] / spacing[right],
-            )
-            axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(f"{_AXES[right]} →", fontsize=7)
-            axes.set_ylabel(f"{_AXES[up]} →", fontsize=7)
+        # As the array lies, whatever the header says of it.
+        stored = Volume(volume.array, np.diag([*volume.grid.spacing, 1.0]))
+        limits = window(stored.array)
+        for axes, (right, up, letters) in zip(subfigure.subplots(1, 3), _PLANES, strict=True):
+            show(axes, gray(stored, plane(stored.grid, f"{right}{up}", letters), limits), "")
+            axes.set_xlabel(f"{right} →", fontsize=7)
+            axes.set_ylabel(f"{up} →", fontsize=7)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L").quantize(_GRAY_LEVELS).save(output, optimize=True)
