@@ -10,20 +10,22 @@ beside it is written by hand and left alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_landmarks.samples import PRESENT, UNKNOWN, SyntheticLandmarks
 from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_landmarked_heads
 from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
+from NNMambaBrainModels.command_line import command_parser
+from NNMambaBrainModels.heads.dataset import Item
 from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
-from NNMambaBrainModels.recipe import recipe_parser
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import (
@@ -49,7 +51,7 @@ CALIBRATION_OUTLIERS = 0.4
 CALIBRATION_MM = 5.0
 
 
-def calibrate(network: nn.Module, samples: Dataset) -> HeatmapDecoding:
+def calibrate(network: nn.Module, samples: Iterable[Item]) -> HeatmapDecoding:
     """Fit confidence to held-out samples: the probability that a landmark is within CALIBRATION_MM of its position."""
     spacing = np.array([SYNTHESIS.spacing] * 3)
     grid = Grid(SYNTHESIS.shape, np.diag([*spacing, 1.0]))
@@ -80,6 +82,7 @@ def make_manifest(
     steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
     """The manifest after so many steps of training; `history` says what they began from."""
+    (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     names = [name for name in TRAINING_SOURCES if name != "09c-T2w"]
     return Manifest(
         name="brain-landmarks",
@@ -90,8 +93,8 @@ def make_manifest(
         network=NETWORK,
         input=InputSpecification(
             channels=(Channel("MR", SYNTHESIS.normalization, ("t1", "t1w", "t2", "mr")),),
-            patch=SYNTHESIS.shape[::-1],
-            spacing=(SYNTHESIS.spacing,) * 3,
+            patch=(x, y, z),
+            spacing=(spacing, spacing, spacing),
             orientation="RAS",
         ),
         landmarks=LANDMARKS,
@@ -113,7 +116,10 @@ def make_manifest(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument(
         "--average-with", type=Path, help="checkpoint of the stage before, for the mean of both stages' weights"

@@ -9,7 +9,6 @@ cross is what was found, projected onto it.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from NNMambaBrainModels.brain_landmarks.evaluate import deformed
 from NNMambaBrainModels.brain_landmarks.train import average_head
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.evaluation.cases import paired_markups
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, plane, show
@@ -72,7 +72,7 @@ def draw_landmark(axes: Axes, volume: Volume, truth: np.ndarray, found: np.ndarr
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)

@@ -7,12 +7,12 @@ An output whose scale has gone to zero gets no gradient and never comes back.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 
 from NNMambaBrainModels.brain_landmarks.train import OBJECTIVE
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaLib.training.loop.trainer import Trainer
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     from safetensors.torch import save_file
 
     names = [landmark.name for landmark in LANDMARKS]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--landmark", choices=names, required=True)
     parser.add_argument("--output", type=Path, required=True)

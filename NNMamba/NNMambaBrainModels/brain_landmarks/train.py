@@ -19,9 +19,9 @@ from NNMambaBrainModels.brain_landmarks.samples import SyntheticLandmarks
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead, fiducial_indices, landmarked
 from NNMambaBrainModels.heads.head_model import HeadModel, load_heads
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
@@ -83,7 +83,7 @@ def load_landmarked_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHe
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True, help="what `fetch_data` unpacked")
     parser.add_argument("--stage", type=int, choices=range(1, len(STAGES) + 1), default=1)
     options = parser.parse_args(arguments)
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     def make_dataset(first: int, length: int) -> SyntheticLandmarks:
         return SyntheticLandmarks(heads, SYNTHESIS, stage.data_seed, length, first, OUTLIER_PROBABILITY)
 
-    run_recipe(options, stage.objective, stage.settings, make_dataset)
+    run_training(options, stage.objective, stage.settings, make_dataset)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ volumes that show no human head. Prints that, and how many orders were right for
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import SOURCES, Source, checked_path
 from NNMambaLib.engine import Engine
 from NNMambaLib.files import make_folder, write_json
@@ -158,7 +158,7 @@ def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> dic
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)

@@ -8,7 +8,6 @@ trained on, measures on further ones, and stores the weights in half precision, 
 to compare. The model card beside them is written by hand and left alone.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from NNMambaBrainModels.brain_scan_check.train import (
     Stage,
     load_soft_heads,
 )
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
@@ -59,7 +59,7 @@ def make_manifest(
     stages: Sequence[Stage], temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
     """The manifest of a network trained in `stages`; `history` tells how that went."""
-    samples = ScanCheckSettings()
+    settings = ScanCheckSettings()
     return Manifest(
         name="brain-scan-check",
         version=VERSION,
@@ -72,9 +72,9 @@ def make_manifest(
         task="classification",
         network=NETWORK,
         input=InputSpecification(
-            channels=(Channel("MR", samples.normalization, ("mr", "t1", "t2", "flair")),),
-            patch=(samples.size,) * 3,
-            spacing=(samples.spacing,) * 3,
+            channels=(Channel("MR", settings.normalization, ("mr", "t1", "t2", "flair")),),
+            patch=settings.shape,
+            spacing=(settings.spacing, settings.spacing, settings.spacing),
             orientation=None,
             axes="array",
         ),
@@ -134,7 +134,8 @@ def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[floa
 def _answers(network: nn.Module, samples: ScanCheckSamples) -> tuple[np.ndarray, np.ndarray]:
     """Logits and wanted probabilities of all samples, float32 (sample, 19) each."""
     pairs = [(network(volumes), wanted) for volumes, wanted in DataLoader(samples, _BATCH, num_workers=1)]
-    return tuple(torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    logits, wanted = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    return logits, wanted
 
 
 def _split(values: np.ndarray) -> Iterator[np.ndarray]:
@@ -143,7 +144,7 @@ def _split(values: np.ndarray) -> Iterator[np.ndarray]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=PACKAGE)
@@ -156,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     stages = list(STAGES[: options.stage])
     trainer = Trainer.resume(stages[-1].objective, options.checkpoint, device="cpu")
-    # What was, whatever the recipe says by now.
+    # As it ran, whatever STAGES says by now.
     stages[-1] = replace(stages[-1], settings=trainer.settings)
     network = trainer.result()
     # Numbers past the last training sample, so that the statistics come from unseen ones.

@@ -7,13 +7,13 @@ A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), a
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from NNMambaBrainModels.brain_scan_check.evaluate import PEOPLE, noise, read_source, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.engine import Engine
 from NNMambaLib.export.slices import gray, plane, show, window
 from NNMambaLib.models.package import open_package
@@ -54,7 +54,7 @@ def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
 
     width, height = _ROW_INCHES
     figure = Figure(figsize=(width, height * len(rows)), layout="constrained", dpi=90)
-    for subfigure, (volume, title) in zip(np.ravel(figure.subfigures(len(rows), 1)), rows, strict=True):
+    for subfigure, (volume, title) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         subfigure.suptitle(title, fontsize=8)
         # As the array lies, whatever the header says of it.
         stored = Volume(volume.array, np.diag([*volume.grid.spacing, 1.0]))
@@ -70,7 +70,7 @@ def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)

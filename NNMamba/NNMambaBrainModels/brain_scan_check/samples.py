@@ -21,6 +21,7 @@ from NNMambaBrainModels.synthesis.mr_sequences import Contrast, sequence_means
 from NNMambaLib.inference.classification import fit_to_patch
 from NNMambaLib.inference.preprocessing import normalize
 from NNMambaLib.models.manifest import Normalization
+from NNMambaLib.volumes.volume import Shape
 
 NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
 # What a target may be that is no class: nothing is asked of the network, or that it be undecided.
@@ -85,6 +86,11 @@ class ScanCheckSettings:
     shrunken: tuple[float, float] = (0.3, 0.55)
     normalization: Normalization = NORMALIZATION
 
+    @property
+    def shape(self) -> Shape:
+        """Voxels of a sample along each axis."""
+        return self.size, self.size, self.size
+
 
 class ScanCheckSamples(HeadDataset[SoftHead]):
     """Pairs of (intensity float32 (1, k, j, i), class probabilities float32 (19,)); see `HeadDataset`.
@@ -110,7 +116,7 @@ class ScanCheckSamples(HeadDataset[SoftHead]):
         volume, contrast = self._volume(volume_number)
         volume, directions = reorder(volume, *random_order(self.generator(volume_number, view)))
         targets = (UNDECIDED,) * 4 if contrast == UNDECIDED else (*directions, contrast)
-        patch = fit_to_patch(volume.numpy()[None], (self._settings.size,) * 3)
+        patch = fit_to_patch(volume.numpy()[None], self._settings.shape)
         return torch.from_numpy(patch), probabilities(targets)
 
     def _volume(self, number: int) -> tuple[torch.Tensor, int]:
@@ -160,7 +166,8 @@ def reorder(
     """
     volume = volume.permute(*axes).flip([axis for axis, flip in enumerate(flips) if flip])
     directions = [(_FALLING if flip else _RISING)[axis] for axis, flip in zip(axes, flips, strict=True)]
-    return volume, tuple(reversed(directions))
+    i, j, k = reversed(directions)
+    return volume, (i, j, k)
 
 
 def _head(
@@ -173,7 +180,7 @@ def _head(
     spread = rng.uniform(*settings.spread) * (intensity > 0.05)
     intensity = intensity + spread * torch.as_tensor(rng.standard_normal(intensity.shape, dtype=np.float32))
     intensity = torch.as_tensor(gaussian_filter(intensity.numpy(), rng.uniform(*settings.blur) / SPACING, radius=2))
-    positions = sampling_positions((settings.size,) * 3, settings.spacing, deformation, rng)
+    positions = sampling_positions(settings.shape, settings.spacing, deformation, rng)
     index = positions / SPACING + head.center
     if rng.random() < settings.neck_probability:
         # Head models end at the skull base; repeating their lowest slice stands in for the neck.
@@ -198,7 +205,7 @@ def _native_intensity(
 def _outlier(
     head: SoftHead, settings: ScanCheckSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, int, tuple[slice, ...]]:
-    shape = (settings.size,) * 3
+    shape = settings.shape
     limits, short = settings.field_of_view, settings.short_field_probability
     kind = int(rng.integers(5))
     if kind == 0:

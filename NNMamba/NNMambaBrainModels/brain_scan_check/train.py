@@ -19,7 +19,7 @@ from torch.nn import functional
 from NNMambaBrainModels.brain_scan_check.samples import CLASSES, ScanCheckSamples, ScanCheckSettings
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.soft_head import SoftHead
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.classification import ClassificationObjective
@@ -49,22 +49,31 @@ class ScanCheckObjective(ClassificationObjective):
 
     def build_network(self) -> nn.Module:
         network = super().build_network()
-        network.mlp[1] = nn.LeakyReLU(self.leak)
-        network.mlp[2] = nn.Dropout(0.0)
+        mlp = _mlp(network)
+        mlp[1], mlp[2] = nn.LeakyReLU(self.leak), nn.Dropout(0.0)
         return network
 
     def prepare_step(self, network: nn.Module, done: float) -> None:
-        network.mlp[1].negative_slope = self.leak * max(0.0, 1 - done / self.leak_until)
+        leaky = _mlp(network)[1]
+        assert isinstance(leaky, nn.LeakyReLU), "build_network put it there"
+        leaky.negative_slope = self.leak * max(0.0, 1 - done / self.leak_until)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The cross-entropy of the targets that are known, their weighted mean."""
-        total, known = 0.0, 0.0
+        total, known = outputs.new_zeros(()), outputs.new_zeros(())
         weights = (1.0, 1.0, 1.0, self.contrast_weight)
         parts = zip(outputs.split(self.classes, dim=1), target.split(self.classes, dim=1), strict=True)
         for weight, (logits, p) in zip(weights, parts, strict=True):
             total = total + weight * functional.cross_entropy(logits, p, reduction="sum")
             known = known + weight * (p.sum(1) > 0).sum()
         return total / known.clamp_min(1)
+
+
+def _mlp(network: nn.Module) -> nn.Sequential:
+    """Return the layers of a CLS network after its pooling."""
+    mlp = network.mlp
+    assert isinstance(mlp, nn.Sequential), "CLS networks have one"
+    return mlp
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def load_soft_heads(folder: Path, weights: Mapping[str, float]) -> list[tuple[So
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    parser = training_parser(__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
     options = parser.parse_args(arguments)
     heads = load_soft_heads(options.heads, TRAINING_HEADS)
@@ -107,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     def make_dataset(first: int, length: int) -> ScanCheckSamples:
         return ScanCheckSamples(heads, ScanCheckSettings(), stage.data_seed, length, first)
 
-    run_recipe(options, stage.objective, stage.settings, make_dataset)
+    run_training(options, stage.objective, stage.settings, make_dataset)
 
 
 if __name__ == "__main__":

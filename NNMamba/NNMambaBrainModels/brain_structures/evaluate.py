@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import TEXTURES_PER_CLASS
 from NNMambaBrainModels.heads.held_out import HELD_OUT, HeldOutHead, held_out_volume, samseg_structures
@@ -83,7 +84,7 @@ def _oblique(grid: Grid) -> Grid:
     about_z[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     about_x[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     to_middle = np.eye(4)
-    to_middle[:3, 3] = turned.to_physical([(np.array(turned.shape[::-1]) - 1) / 2])[0]
+    to_middle[:3, 3] = turned.to_physical((np.array(turned.shape[::-1])[None] - 1) / 2)[0]
     return Grid(turned.shape, to_middle @ about_z @ about_x @ np.linalg.inv(to_middle) @ turned.matrix)
 
 
@@ -100,7 +101,7 @@ VARIANTS: dict[str, Variant] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

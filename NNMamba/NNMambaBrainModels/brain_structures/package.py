@@ -8,7 +8,6 @@ figures for the manifest, by `measured_metrics`. The card beside it is written b
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from NNMambaBrainModels.brain_structures.train import (
     TRAINING_HEADS,
     TRAINING_SOURCES,
 )
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
@@ -85,6 +85,7 @@ def make_label(label: StructureLabel) -> Label:
 
 def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "") -> Manifest:
     """The manifest after so many steps of training; `history` says what they began from."""
+    (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     return Manifest(
         name="brain-structures",
         version=VERSION,
@@ -103,8 +104,8 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
                     ("t1", "t1w", "mprage", "t2", "t2w", "pd", "mr"),
                 ),
             ),
-            patch=SYNTHESIS.shape[::-1],
-            spacing=(SYNTHESIS.spacing,) * 3,
+            patch=(x, y, z),
+            spacing=(spacing, spacing, spacing),
             orientation="RAS",
         ),
         labels=tuple(make_label(label) for label in StructureLabel if label),
@@ -124,7 +125,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--history", default="", help="in words: what the training began from")

@@ -8,11 +8,11 @@ blue: missed within it.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.held_out import HELD_OUT, held_out_volume
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, Plane, gray, paint_labels, plane, show
 from NNMambaLib.volumes.files import read_volume
@@ -64,7 +64,7 @@ def draw(sources: Path, evaluation: Path, output: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

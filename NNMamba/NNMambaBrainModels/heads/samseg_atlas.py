@@ -8,12 +8,17 @@ environment of its own:
 writes DIR/atlas_priors.npz and, for every volume named, DIR/NAME.nii.gz with FreeSurfer codes on the volume's grid.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+
+from NNMambaBrainModels.command_line import command_parser
+
+if TYPE_CHECKING:
+    from nibabel.spatialimages import SpatialImage
 
 ATLAS_FOLDER = "20Subjects_smoothing2_down2_smoothingForAffine2"
 PRIORS_FILE = "atlas_priors.npz"
@@ -22,9 +27,9 @@ _RASTERIZE_ALL_LABELS = -1
 
 def atlas_folder() -> Path:
     """Folder of the 20-subject atlas inside the installed `samseg` package."""
-    import samseg
+    import samseg  # type: ignore[reportMissingImports] # lives in an environment of its own
 
-    return Path(samseg.__file__).parent / "atlas" / ATLAS_FOLDER
+    return Path(samseg.__path__[0]) / "atlas" / ATLAS_FOLDER
 
 
 def rasterize_priors(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,9 +39,10 @@ def rasterize_priors(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     matrix from voxel index to RAS mm.
     """
     import nibabel
-    from samseg import gems
+    from samseg import gems  # type: ignore[reportMissingImports] # lives in an environment of its own
 
-    template = nibabel.load(folder / "template.nii.gz")
+    template = cast("SpatialImage", nibabel.load(folder / "template.nii.gz"))
+    assert template.affine is not None, "NIfTI files have one"
     collection = gems.KvlMeshCollection()
     collection.read(str(folder / "atlas_level2.txt.gz"))
     priors = np.asarray(collection.reference_mesh.rasterize(template.shape, _RASTERIZE_ALL_LABELS), dtype=np.uint16)
@@ -53,7 +59,7 @@ def segment(volume: Path, output: Path, threads: int) -> None:
     work = output.with_suffix("").with_suffix("")
     command = [str(Path(sys.executable).with_name("run_samseg")), "-i", str(volume), "-o", str(work)]
     subprocess.run([*command, "--threads", str(threads)], check=True)
-    result = nibabel.load(work / "seg.mgz")
+    result = cast("SpatialImage", nibabel.load(work / "seg.mgz"))
     codes = np.asarray(result.dataobj).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(codes, result.affine), output)
 
@@ -67,7 +73,7 @@ def _freesurfer_codes(lookup_table: Path) -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--segment", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--threads", type=int, default=2)
