@@ -1,13 +1,13 @@
-"""Write what `nnmamba evaluate` compares for `brain-landmarks`, and print how often nothing was found where nothing is.
+"""Write what `nnmamba evaluate` compares for `brain-landmarks`, and print what it finds where no head is.
 
     python -m NNMambaBrainModels.brain_landmarks.evaluate --heads DIR --sources DIR --samseg DIR --output DIR
 
 Writes pairs of folders of markups:
 
     deformed-t1/{prediction,reference}  the MNI152 2009c average, T1w, under deformations that were not trained on
-    deformed-t2/{prediction,reference}  the same with its T2w, which was kept out of training
-    centroids/{prediction,reference}    people who were kept out; reference: the centroids of SAMSEG's structures
-    affine/{prediction,reference}       the same points from the average, registered to the person (affine, SimpleITK)
+    deformed-t2/{prediction,reference}  the same with its T2w, kept out of training
+    centroids/{prediction,reference}    subjects kept out of training; reference: the centroids of SAMSEG's structures
+    affine/{prediction,reference}       the same points from the average, registered to the subject (affine, SimpleITK)
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _NOISE_SHAPE = (96, 112, 96)
 
 
 def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[Position | None]]:
-    """Case `number`: a deformed, degraded volume of the head, and where its landmarks are, LPS mm (None: not in it)."""
+    """Return case `number`: a deformed, degraded volume of the head, and its landmarks in LPS mm (None: outside it)."""
     sample = synthesize(head.head, DEFORMED, np.random.default_rng((DEFORMED_SEED, number)))
     matrix = LPS_TO_RAS @ np.diag([DEFORMED.spacing] * 3 + [1.0])
     grid = Grid(DEFORMED.shape, matrix)
@@ -65,15 +65,15 @@ def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[Position |
 
 
 def samseg_centroids(path: Path) -> list[Position | None]:
-    """The landmarks of a label map by SAMSEG, LPS mm; None for the fiducials, which it does not tell."""
+    """Return the landmarks of a label map by SAMSEG in LPS mm; None for the fiducials, which it does not show."""
     coded, codes = samseg_structures(path)
-    head = HeadModel("person", "person", coded & (LEFT_BIT - 1), coded, left=(coded & LEFT_BIT) > 0)
+    head = HeadModel("subject", "subject", coded & (LEFT_BIT - 1), coded, left=(coded & LEFT_BIT) > 0)
     found = landmarked(head).landmarks
     return [None if np.isnan(row).any() else _position(codes.grid, row[::-1]) for row in found]
 
 
 def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[Position | None]:
-    """The average's centroids, carried to a person's volume by an affine registration (mutual information)."""
+    """Return the average's centroids, carried to a subject's volume by an affine registration (mutual information)."""
     fixed = sitk.Cast(to_image(volume), sitk.sitkFloat32)
     template = read_ras(source_path(sources, "09c-T1w"))
     moving = sitk.Cast(template, sitk.sitkFloat32)
@@ -99,13 +99,13 @@ def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[Positio
 
 
 def noise() -> Volume:
-    """A head's worth of noise."""
+    """Return a volume of noise, as large as a head."""
     values = np.random.default_rng(0).standard_normal((1, *_NOISE_SHAPE)).astype(np.float32)
     return Volume(values, LPS_TO_RAS @ np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)

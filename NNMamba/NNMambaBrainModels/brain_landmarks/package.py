@@ -3,8 +3,8 @@
     python -m NNMambaBrainModels.brain_landmarks.package --heads DIR --sources DIR --checkpoint FILE
 
 takes the checkpoint of the last stage, recalibrates BatchNorm, fits confidence on held-out samples, and stores the
-weights in half precision. `--metrics` is a JSON list of figures for the manifest. The card
-beside it is written by hand and left alone.
+weights in half precision. `--metrics` is a JSON list of metrics for the manifest. The card
+beside it is written by hand and not touched.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def average(network: nn.Module, other: nn.Module) -> None:
 def make_manifest(
     steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest after so many steps of training; `history` says what they began from."""
+    """Return the manifest after so many steps of training; `history` says what they began from."""
     (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     names = [name for name in TRAINING_SOURCES if name != "09c-T2w"]
     return Manifest(
@@ -115,7 +115,7 @@ def make_manifest(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)

@@ -32,7 +32,7 @@ _ROW_INCHES = (7.2, 1.9)
 
 
 def worst_landmarks(folder: Path) -> list[tuple[float, str, str, np.ndarray, np.ndarray]]:
-    """Error in mm, case, name, true and found position (LPS mm) of the worst landmarks, each case and name once."""
+    """Return the worst landmarks: error in mm, case, name, true and found position (LPS mm); no case or name twice."""
     errors = []
     for case, (found, truth) in paired_markups(folder / "prediction", folder / "reference").items():
         found, truth = read_markups(found), read_markups(truth)
@@ -48,7 +48,7 @@ def worst_landmarks(folder: Path) -> list[tuple[float, str, str, np.ndarray, np.
 
 
 def draw(heads: Path, sources: Path, evaluation: Path, output: Path) -> None:
-    """A row for each contrast: its worst landmarks on sagittal slices."""
+    """Write a PNG with a row for each contrast: its worst landmarks on sagittal slices."""
     from matplotlib.figure import Figure
 
     width, height = _ROW_INCHES
@@ -71,7 +71,7 @@ def draw_landmark(axes: Axes, volume: Volume, truth: np.ndarray, found: np.ndarr
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)

@@ -1,8 +1,8 @@
-"""Draw anew the output of a landmark that fell silent, in weights to start the last run of `brain-landmarks` from.
+"""Reset the output of a landmark that is never found, in weights to start the next stage of `brain-landmarks` from.
 
     python -m NNMambaBrainModels.brain_landmarks.revive_landmark --checkpoint FILE --landmark NAME --output WEIGHTS
 
-An output whose scale has gone to zero gets no gradient and never comes back.
+An output whose scale has fallen to zero gets no gradient, so that training cannot bring it back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def revive(state: dict[str, torch.Tensor], index: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     from safetensors.torch import save_file
 
     names = [landmark.name for landmark in LANDMARKS]

@@ -15,7 +15,7 @@ from NNMambaBrainModels.synthesis.synthesis import Sample, SynthesisSettings, sy
 from NNMambaLib.inference.preprocessing import normalize
 
 PRESENT, ABSENT, UNKNOWN = 1.0, 0.0, -1.0
-# A landmark further than this many voxels from all that the sample shows is outside it.
+# A landmark further than this from every voxel of the sample, in voxels, is outside it.
 _REACH = 1.0
 
 
@@ -51,9 +51,12 @@ class SyntheticLandmarks(HeadDataset[LandmarkedHead]):
 
 
 def landmark_target(sample: Sample, landmarks: np.ndarray) -> torch.Tensor:
-    """Return where a head's landmarks, voxel index (z, y, x) of the head (K, 3), lie in its sample: (K, 4), see above.
+    """Return where a head's landmarks lie in its sample, float32 (K, 4); see `SyntheticLandmarks`.
 
-    The deformation is taken for linear about the voxel that shows a landmark best.
+    The deformation is taken to be linear about the voxel that is nearest to a landmark.
+
+    Args:
+        landmarks: voxel indices (z, y, x) of the head (K, 3), NaN where unknown.
     """
     if sample.mirrored:
         landmarks = landmarks[mirrored_order()]
@@ -69,7 +72,7 @@ def landmark_target(sample: Sample, landmarks: np.ndarray) -> torch.Tensor:
 
 
 def _locate(index: torch.Tensor, landmark: torch.Tensor) -> torch.Tensor | None:
-    """Return the voxel (z, y, x), between voxels, that shows a voxel of the head; None where none does."""
+    """Return the fractional index (z, y, x) in the sample of a voxel of the head, or None if it is outside."""
     distance = (index - landmark).square().sum(-1)
     shape = distance.shape
     nearest = np.unravel_index(int(distance.argmin()), shape)

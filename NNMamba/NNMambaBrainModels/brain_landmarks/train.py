@@ -1,13 +1,13 @@
-"""The `brain-landmarks` recipe.
+"""Train `brain-landmarks`.
 
     python -m NNMambaBrainModels.brain_landmarks.train --sources DIR --heads DIR --checkpoint FILE
         [--initial FILE] [--stage N]
 
 Stages 2 and 3 are short and start from the weights of the one before (`revive_landmark` goes between the first two):
-the genu of the corpus callosum, far from all other landmarks, was not learnt in the first.
+the first did not learn the genu of the corpus callosum, which is far from all other landmarks.
 
-The fiducials are known in one anatomy, the MNI152 2009c average; the centroids in every head model. The average's T2w
-volume is kept out. Started again with the same checkpoint, it carries on.
+The fiducials are known in one head, the MNI152 2009c average; the centroids in every head model. The average's T2w
+volume is kept out. Run again with the same checkpoint, training resumes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _GENU_MORE = tuple(10.0 if landmark.name == "genu of CC" else 1.0 for landmark i
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of the training: its objective, settings and samples."""
+    """A stage of training: its objective, its settings, and the seed of its samples."""
 
     objective: LandmarksObjective
     settings: TrainingSettings
@@ -69,7 +69,7 @@ SYNTHESIS = SynthesisSettings(
 
 
 def average_head(heads: Path, sources: Path, contrast: str = "T1w") -> LandmarkedHead:
-    """The MNI152 2009c average with one of its contrasts, its fiducials and its centroids."""
+    """Return the MNI152 2009c average with one of its contrasts, its fiducials and its centroids."""
     head = HeadModel.load(heads / "09c.npz")
     head = replace(head, intensities={contrast: head.intensities[contrast]})
     return landmarked(head, fiducial_indices(sources))
@@ -82,7 +82,7 @@ def load_landmarked_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHe
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = training_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True, help="what `fetch_data` unpacked")
     parser.add_argument("--stage", type=int, choices=range(1, len(STAGES) + 1), default=1)

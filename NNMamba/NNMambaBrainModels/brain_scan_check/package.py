@@ -3,9 +3,9 @@
     python -m NNMambaBrainModels.brain_scan_check.package --stage 1 --heads DIR --checkpoint FILE --output DIR
     python -m NNMambaBrainModels.brain_scan_check.package --heads DIR --checkpoint FILE
 
-recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of heads that were not
-trained on, measures on further ones, and stores the weights in half precision, or with `--full-precision` as they are,
-to compare. The model card beside them is written by hand and left alone.
+recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of held-out heads,
+measures on further ones, and stores the weights in half precision, or in float32 with `--full-precision`, to compare.
+The model card beside them is written by hand and not touched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,7 +58,7 @@ _BATCH = 16
 def make_manifest(
     stages: Sequence[Stage], temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest of a network trained in `stages`; `history` tells how that went."""
+    """Return the manifest of a network trained in `stages`; `history` says how the run went."""
     settings = ScanCheckSettings()
     return Manifest(
         name="brain-scan-check",
@@ -100,13 +100,13 @@ def make_manifest(
 
 
 def _describe(stage: Stage) -> dict[str, Any]:
-    """All numbers of a stage of training."""
+    """Return all numbers of a stage of training, for the manifest."""
     objective = {name: getattr(stage.objective, name) for name in ("leak", "leak_until", "contrast_weight")}
     return {**asdict(stage.settings), "data_seed": stage.data_seed, **objective}
 
 
 def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[float, ...], tuple[Metric, ...]]:
-    """Each target's temperature, fitted on the first half of the samples; what the second half shows."""
+    """Return each target's temperature, fitted on the first half of the samples, and metrics of the second half."""
     logits, wanted = _answers(network, samples)
     half = len(samples) // 2
     temperatures, metrics = [], []
@@ -132,7 +132,7 @@ def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[floa
 
 @torch.inference_mode()
 def _answers(network: nn.Module, samples: ScanCheckSamples) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and wanted probabilities of all samples, float32 (sample, 19) each."""
+    """Return logits and wanted probabilities of all samples, float32 (sample, 19) each."""
     pairs = [(network(volumes), wanted) for volumes, wanted in DataLoader(samples, _BATCH, num_workers=1)]
     logits, wanted = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
     return logits, wanted
@@ -143,7 +143,7 @@ def _split(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     kept_out = load_soft_heads(options.heads, CALIBRATION_HEADS)
     samples = ScanCheckSamples(kept_out, ScanCheckSettings(), CALIBRATION_SEED, CALIBRATION_SAMPLES)
-    # What is stored is what is calibrated.
+    # Calibrate the weights as they are stored.
     plain = make_manifest(stages, (1.0,) * len(CLASSES))
     half = not options.full_precision
     stored = write_package(options.output, plain, network, half).load()

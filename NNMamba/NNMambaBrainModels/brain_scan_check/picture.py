@@ -1,8 +1,8 @@
-"""Draw volumes with what `brain-scan-check` says of them, for its card.
+"""Draw volumes with the answers of `brain-scan-check`, for its card.
 
     python -m NNMambaBrainModels.brain_scan_check.picture --sources DIR --output FILE.png CASE ...
 
-A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), and also noise-RAS, noise-ball-RAS.
+A case is SOURCE-ORDER, as `brain_scan_check.evaluate` names them (robex-RAS), or noise-RAS or noise-ball-RAS.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from NNMambaBrainModels.brain_scan_check.evaluate import PEOPLE, noise, read_source, truth
+from NNMambaBrainModels.brain_scan_check.evaluate import SUBJECTS, noise, read_source, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.engine import Engine
@@ -27,7 +27,7 @@ _PLANES = (("i", "j", "RLPA"), ("i", "k", "RLSI"), ("j", "k", "APSI"))
 
 
 def stored_as(sources: Path, case: str) -> Volume:
-    """The volume of a case with its axes in the case's order."""
+    """Return the volume of a case with its axes in the case's order."""
     name, _, order = case.rpartition("-")
     volume = noise(ball=name != "noise") if name.startswith("noise") else read_source(sources, name)
     turned = volume.reoriented(order)
@@ -35,9 +35,9 @@ def stored_as(sources: Path, case: str) -> Volume:
 
 
 def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
-    """What the model says of a case, wrong answers in brackets; of what is no person's, no answer is right."""
+    """Return the model's answers for a case, wrong ones in brackets; without a subject there are no right answers."""
     name, _, order = case.rpartition("-")
-    contrasts = {subject.source: subject.contrast for subject in PEOPLE}
+    contrasts = {subject.source: subject.contrast for subject in SUBJECTS}
     wanted = truth(order, contrasts[name]) if name in contrasts else [None] * len(predictions)
     said = []
     for axis, prediction, right in zip(("i", "j", "k", "contrast"), predictions, wanted, strict=True):
@@ -47,7 +47,7 @@ def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
 
 
 def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
-    """Three middle slices a row, each axis pointing to where its index grows."""
+    """Write a picture of three middle slices a row, each axis rising to the right or up."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -69,7 +69,7 @@ def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

@@ -1,7 +1,7 @@
-"""Samples of the `brain-scan-check` recipe: heads of known contrast with their axes in a random order and direction.
+"""Synthetic samples of `brain-scan-check`: heads of known contrast, their axes in a random order and direction.
 
-There are four targets: the direction that the first (i), second (j) and third (k) array axis points to, classes of
-`Direction`, and the contrast, of `Contrast`. Arrays have axes (k, j, i).
+The four targets are the `Direction` that the first (i), second (j) and third (k) array axis points to, and the
+`Contrast`. Arrays have axes (k, j, i).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from NNMambaLib.models.manifest import Normalization
 from NNMambaLib.volumes.volume import Shape
 
 NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
-# What a target may be that is no class: nothing is asked of the network, or that it be undecided.
+# A target that is not a class: the network is asked nothing, or asked to be undecided.
 UNKNOWN = -1
 UNDECIDED = -2
 _T1_LIKE_JITTER = 0.08
@@ -32,7 +32,7 @@ _ACQUIRED = {"T1w": Contrast.T1, "T2w": Contrast.T2}
 
 
 class Direction(IntEnum):
-    """Where an array axis points to. A mirrored brain looks like a brain, so left and right are one class."""
+    """Where an array axis points. A mirrored brain looks like a brain, so left and right are one class."""
 
     LEFT_OR_RIGHT = 0
     ANTERIOR = 1
@@ -43,19 +43,19 @@ class Direction(IntEnum):
 
 VIEWS = 2
 CLASSES = (len(Direction), len(Direction), len(Direction), len(Contrast))
-# Of a head model's axes (z, y, x) as they are, and flipped.
+# Where a head model's axes (z, y, x) point, as they are and flipped.
 _RISING = (Direction.SUPERIOR, Direction.ANTERIOR, Direction.LEFT_OR_RIGHT)
 _FALLING = (Direction.INFERIOR, Direction.POSTERIOR, Direction.LEFT_OR_RIGHT)
 
 
 @dataclass(frozen=True)
 class ScanCheckSettings:
-    """What the generator may draw. Probabilities are per sample; lengths in mm; `size` is in voxels along every axis.
+    """What the generator chooses from. Probabilities are per sample; lengths in mm; `size` in voxels along every axis.
 
-    field_of_view, tight_field: of an axis that is cut short, for heads and for shrunken ones.
-    contrast_probabilities: of a sequence's contrasts, in the order of `Contrast`; T1 is rarer than FLAIR, the two that
-        are mistaken for each other, since most acquired volumes show it.
-    random_contrast_probability: of a contrast that no sequence has, which teaches directions alone.
+    field_of_view, tight_field: length of an axis that is cut short, for heads and for shrunken ones.
+    contrast_probabilities: in the order of `Contrast`. The network mistakes T1 and FLAIR for each other; T1 is rarer
+        here, since most acquired volumes show it.
+    random_contrast_probability: of a contrast that no sequence has, to teach directions alone.
     shrunken: size of the heads that count as outliers, relative to the head model's.
     normalization: of the finished volume; the packaged model's manifest carries the same.
     """
@@ -130,7 +130,7 @@ class ScanCheckSamples(HeadDataset[SoftHead]):
 def synthesize(
     head: SoftHead, settings: ScanCheckSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, Contrast | int]:
-    """A head or an outlier, float32 (z, y, x), normalised; and its contrast, UNKNOWN or UNDECIDED."""
+    """Return a head or an outlier, float32 (z, y, x), normalized, and its contrast, UNKNOWN or UNDECIDED."""
     if rng.random() < settings.outlier_probability:
         volume, contrast, field_of_view = _outlier(head, settings, rng)
     else:
@@ -142,7 +142,7 @@ def synthesize(
 
 
 def probabilities(targets: Sequence[int]) -> torch.Tensor:
-    """What the network shall say: float32 (sum of CLASSES,), all equal where UNDECIDED, zero where UNKNOWN."""
+    """Return the wanted probabilities, float32 (sum of CLASSES,): all equal where UNDECIDED, zero where UNKNOWN."""
     parts = []
     for target, count in zip(targets, CLASSES, strict=True):
         part = torch.full((count,), 1 / count if target == UNDECIDED else 0.0)
@@ -153,16 +153,17 @@ def probabilities(targets: Sequence[int]) -> torch.Tensor:
 
 
 def random_order(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """One of the 48 ways to permute and flip three axes, for `reorder`."""
+    """Return one of the 48 ways to permute and flip three axes, for `reorder`."""
     return tuple(int(axis) for axis in rng.permutation(3)), tuple(bool(flip) for flip in rng.integers(0, 2, 3))
 
 
 def reorder(
     volume: torch.Tensor, axes: Sequence[int], flips: Sequence[bool]
 ) -> tuple[torch.Tensor, tuple[Direction, Direction, Direction]]:
-    """A head with its axes (z, y, x) permuted, then flipped; and where i, j and k (the last axis first) point to.
+    """Return a head with its axes (z, y, x) permuted, then flipped, and where i, j and k (the last axis first) point.
 
-    axes: for each axis of the result, the one it was. flips: of the axes of the result.
+    axes: for each axis of the result, the axis that it was.
+    flips: for each axis of the result, whether it is flipped.
     """
     volume = volume.permute(*axes).flip([axis for axis, flip in enumerate(flips) if flip])
     directions = [(_FALLING if flip else _RISING)[axis] for axis, flip in zip(axes, flips, strict=True)]
@@ -173,7 +174,7 @@ def reorder(
 def _head(
     head: SoftHead, settings: ScanCheckSettings, deformation: DeformationSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, int]:
-    """A head at the sample's resolution, axes (z, y, x), and its contrast or UNKNOWN."""
+    """Return a head at the sample's resolution, axes (z, y, x), and its contrast or UNKNOWN."""
     intensity, contrast = _native_intensity(head, settings, rng)
     if rng.random() < settings.skull_strip_probability:
         intensity = intensity * head.brain
@@ -183,7 +184,7 @@ def _head(
     positions = sampling_positions(settings.shape, settings.spacing, deformation, rng)
     index = positions / SPACING + head.center
     if rng.random() < settings.neck_probability:
-        # Head models end at the skull base; repeating their lowest slice stands in for the neck.
+        # Head models end at the skull base; their lowest slice, repeated, serves as the neck.
         index[..., 0].clamp_min_(0)
     return sample_at(intensity, index), contrast
 
@@ -236,7 +237,7 @@ def _degrade(volume: torch.Tensor, settings: ScanCheckSettings, rng: np.random.G
 def _field_of_view(
     settings: ScanCheckSettings, limits: tuple[float, float], probability: float, rng: np.random.Generator
 ) -> tuple[slice, ...]:
-    """A box about the centre: each axis whole, or with the probability cut to a length within the limits."""
+    """Return a box about the centre: each axis whole or, with this probability, cut to a length within the limits."""
     box = []
     for _ in range(3):
         length = settings.size

@@ -1,13 +1,13 @@
-"""Write what `nnmamba evaluate` compares for `brain-structures`, on people the model was not trained on.
+"""Write what `nnmamba evaluate` compares for `brain-structures`, on subjects it was not trained on.
 
     python -m NNMambaBrainModels.brain_structures.evaluate --sources DIR --samseg DIR --output DIR
 
-`--samseg` holds SAMSEG's label map of each person (NAME.nii.gz, by `samseg_atlas`). Writes pairs of folders:
+`--samseg` holds SAMSEG's label map of each subject (NAME.nii.gz, by `samseg_atlas`). Writes pairs of folders:
 
     structures/{prediction,reference}  all labels, reference: SAMSEG
     tissue/{prediction,reference}      brain tissue as one label, without fluid, reference: SAMSEG
     brain/{prediction,reference}       all labels of the brain and its fluid as one, reference: the shipped masks
-    VARIANT/{prediction,reference}     as `structures`, the volumes resampled or rendered anew: of each `--variant`
+    VARIANT/{prediction,reference}     as `structures`, the volumes resampled or rendered again, for each `--variant`
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ NOT_BRAIN = (StructureLabel.BACKGROUND, StructureLabel.OTHER_HEAD)
 _OBLIQUE_DEGREES = 25.0
 _NOISE_SD = 0.03
 
-# A variant makes (volume, label map) of a person's volume and coded structures.
+# Makes (volume, label map) from a subject's volume and coded structures.
 Variant = Callable[[Volume, Volume], tuple[Volume, Volume]]
 
 
 def labels_of(structures: Volume) -> Volume:
-    """Labels of the model from coded structures."""
+    """Return the model's labels of coded structures."""
     return Volume(label_table()[structures.array], structures.matrix, structures.name)
 
 
@@ -59,7 +59,7 @@ def on_grid(make_grid: Callable[[Grid], Grid]) -> Variant:
 
 
 def rendered(contrast: Contrast) -> Variant:
-    """Render the person's structures anew: what the labels say is then exactly what the volume shows."""
+    """Render the subject's structures with another contrast: the volume then shows exactly what the labels say."""
 
     def variant(volume: Volume, structures: Volume) -> tuple[Volume, Volume]:
         rng = np.random.default_rng(int(contrast))
@@ -77,7 +77,7 @@ def _spacing(x: float, y: float, z: float) -> Callable[[Grid], Grid]:
 
 
 def _oblique(grid: Grid) -> Grid:
-    """The grid turned about two axes through its middle, stored posterior, inferior, left."""
+    """Return the grid turned about two axes through its middle, stored posterior, inferior, left."""
     turned = regular_grid(grid, "PIL", grid.spacing)
     angle = np.deg2rad(_OBLIQUE_DEGREES)
     about_z, about_x = np.eye(4), np.eye(4)
@@ -100,7 +100,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
@@ -136,7 +136,7 @@ def _evaluate_head(head: HeldOutHead, engine: Engine, options: argparse.Namespac
 
 
 def _without(labels: Volume, left_out: tuple[StructureLabel, ...]) -> Volume:
-    """One label for all of the brain but `left_out`."""
+    """Return one label for all of the brain but `left_out`."""
     return Volume((~np.isin(labels.array, NOT_BRAIN + left_out)).astype(np.uint8), labels.matrix, labels.name)
 
 

@@ -3,7 +3,7 @@
     python -m NNMambaBrainModels.brain_structures.package --heads DIR --checkpoint FILE [--metrics FILE]
 
 recalibrates BatchNorm on synthetic samples and stores the weights in half precision. `--metrics` is a JSON list of
-figures for the manifest, by `measured_metrics`. The card beside it is written by hand and left alone.
+metrics for the manifest. The card beside it is written by hand and not touched.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _NAMES = {
 
 
 def make_label(label: StructureLabel) -> Label:
-    """The manifest's entry of a label."""
+    """Return the manifest's entry for a label."""
     side, _, structure = label.name.partition("_")
     paired = side in _SIDES
     color, code, meaning = _PAIRED[structure] if paired else _UNPAIRED[label]
@@ -84,7 +84,7 @@ def make_label(label: StructureLabel) -> Label:
 
 
 def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "") -> Manifest:
-    """The manifest after so many steps of training; `history` says what they began from."""
+    """Return the manifest after so many steps of training; `history` says what they began from."""
     (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     return Manifest(
         name="brain-structures",
@@ -124,7 +124,7 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""Draw where `brain-structures` leaves the reference, on the slices where it does so most, for its card.
+"""Draw where `brain-structures` differs from the reference, on the slices where it does so most, for its card.
 
     python -m NNMambaBrainModels.brain_structures.picture --sources DIR --evaluation DIR --output FILE.png
 
@@ -33,7 +33,7 @@ def errors(found: Volume, truth: Volume) -> Volume:
 
 
 def worst_plane(wrong: Volume, axis: int) -> Plane:
-    """Return the plane across an axis of (z, y, x) in which most voxels are wrong; the axes are the patient's."""
+    """Return the plane across an axis of (z, y, x) with the most wrong voxels; the axes are the patient's."""
     counts = np.count_nonzero(wrong.array[0], axis=tuple(other for other in range(3) if other != axis))
     index = (np.array(wrong.grid.shape) - 1) / 2
     index[axis] = counts.argmax()
@@ -63,7 +63,7 @@ def draw(sources: Path, evaluation: Path, output: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)

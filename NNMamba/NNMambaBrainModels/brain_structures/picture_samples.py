@@ -47,7 +47,7 @@ def draw(samples: Sequence[tuple[torch.Tensor, torch.Tensor]], path: Path) -> No
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

@@ -1,9 +1,9 @@
-"""The `brain-structures` recipe.
+"""Train `brain-structures`.
 
     python -m NNMambaBrainModels.brain_structures.train --heads DIR --checkpoint FILE [--initial FILE] [--steps N]
 
-trains on the head models that `label_maps` and `abagen_heads` wrote; started again with the same checkpoint, it
-carries on.
+trains on the head models that `label_maps` and `abagen_heads` wrote. Run again with the same checkpoint,
+training resumes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SYNTHESIS = SynthesisSettings(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     options = training_parser(__doc__).parse_args(arguments)
     heads = load_heads(options.heads, TRAINING_HEADS)
 

@@ -204,7 +204,7 @@ def fetch_debian(folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)

@@ -18,7 +18,7 @@ from NNMambaLib.volumes.volume import LPS_TO_RAS
 
 @dataclass(frozen=True)
 class LandmarkedHead:
-    """A head model and the voxel index (z, y, x) of each landmark, float64 (K, 3); NaN where nobody knows it."""
+    """A head model and the voxel index (z, y, x) of each landmark, float64 (K, 3); NaN where unknown."""
 
     head: HeadModel
     landmarks: np.ndarray

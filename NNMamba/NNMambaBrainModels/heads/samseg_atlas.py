@@ -26,16 +26,16 @@ _RASTERIZE_ALL_LABELS = -1
 
 
 def atlas_folder() -> Path:
-    """Folder of the 20-subject atlas inside the installed `samseg` package."""
+    """Return the folder of the 20-subject atlas inside the installed `samseg` package."""
     import samseg  # type: ignore[reportMissingImports] # lives in an environment of its own
 
     return Path(samseg.__path__[0]) / "atlas" / ATLAS_FOLDER
 
 
 def rasterize_priors(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Prior probability of every structure on the grid of the atlas's template volume.
+    """Return the prior probability of every structure on the grid of the atlas's template volume.
 
-    Returns probabilities (x, y, z, K) as uint16 where 65535 means one, FreeSurfer codes (K,), and the template's 4x4
+    Probabilities (x, y, z, K) are uint16, where 65535 means one; then FreeSurfer codes (K,), and the template's 4x4
     matrix from voxel index to RAS mm.
     """
     import nibabel
@@ -52,7 +52,8 @@ def rasterize_priors(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def segment(volume: Path, output: Path, threads: int) -> None:
     """Segment a head MR volume with SAMSEG and write the label map, FreeSurfer codes, as NIfTI.
 
-    Raises subprocess.CalledProcessError when SAMSEG fails.
+    Raises:
+        subprocess.CalledProcessError: if SAMSEG fails.
     """
     import nibabel
 
@@ -65,14 +66,14 @@ def segment(volume: Path, output: Path, threads: int) -> None:
 
 
 def _freesurfer_codes(lookup_table: Path) -> np.ndarray:
-    """FreeSurfer code of each compressed label, in the order of the atlas's label axis."""
+    """Return the FreeSurfer code of each compressed label, in the order of the atlas's label axis."""
     rows = [line.split() for line in lookup_table.read_text().splitlines() if line.strip()]
     by_label = {int(row[1]): int(row[0]) for row in rows}
     return np.array([by_label[label] for label in range(len(by_label))], dtype=np.int16)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     parser = command_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--segment", action="append", default=[], metavar="NAME=PATH")

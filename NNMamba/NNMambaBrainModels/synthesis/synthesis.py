@@ -29,10 +29,10 @@ NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What the generator may draw. Probabilities are per sample; lengths in mm.
+    """What the generator chooses from. Probabilities are per sample; lengths in mm.
 
-    neck_brightness: deviation of the logarithm of what neck and jaw, for which a head's lowest slice stands in, are
-        multiplied by: blobs as bright as any tissue, which are none of the brain's.
+    neck_brightness: deviation of the logarithm of a field that neck and jaw (a head's lowest slice, repeated) are
+        multiplied by, so that they have blobs as bright as any tissue of the brain.
     normalization: of the finished volume; the packaged model's manifest carries the same. Air becomes 0, which is
         also what inference pads small volumes with.
     """
@@ -77,7 +77,7 @@ class Sample:
 
 
 def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> Sample:
-    """One training sample from a head model; everything random comes from `rng`."""
+    """Return one training sample of a head model; everything random comes from `rng`."""
     intensity = _native_intensity(head, settings, rng)
     coded = encode(head.classes, head.left)
     if rng.random() < settings.skull_strip_probability:
@@ -91,7 +91,7 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
     mirrored = is_mirrored(index)
     below = index[..., 0] < 0
     if rng.random() < settings.neck_probability:
-        # Templates end at the skull base; repeating their lowest slice stands in for the neck.
+        # Templates end at the skull base; their lowest slice, repeated, serves as the neck.
         index = index.clone()
         index[..., 0].clamp_min_(0)
     structures = sample_at(coded.float(), index, "nearest").to(torch.uint8)
@@ -133,7 +133,7 @@ def _degrade(intensity: torch.Tensor, settings: SynthesisSettings, rng: np.rando
 
 
 def _brain_center(classes: np.ndarray) -> np.ndarray:
-    """Center of the brain's bounding box, voxel index (z, y, x)."""
+    """Return the centre of the brain's bounding box, voxel index (z, y, x)."""
     brain = classes >= GeneratorClass.CEREBRAL_CORTEX
     center = []
     for axis in range(3):

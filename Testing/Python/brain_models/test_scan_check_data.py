@@ -106,7 +106,7 @@ def test_views_show_one_volume(head):
     assert not torch.equal(views[0], views[VIEWS])
 
 
-def test_samples_are_normalised_volumes_of_the_networks_size(head):
+def test_samples_are_normalized_volumes_of_the_networks_size(head):
     samples = ScanCheckSamples([(head, 1.0)], _SMALL, 1, 60)
     wanted = []
     for index in range(60):
