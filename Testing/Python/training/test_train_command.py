@@ -1,11 +1,13 @@
 """``nnmamba train`` from a folder of cases to a package that the other commands run."""
 
 import csv
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,27 @@ def test_landmarks_of_the_training_run_as_any_model(folders, tmp_path):
     assert [point["label"] for point in points] == list(LANDMARK_NAMES)
     assert "radial error mm" in curves(output)[-1]
     assert (output / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often each file is opened from Python while the test runs, by its name."""
+    names, really_open = Counter(), io.open
+
+    def counting(file, *arguments, **options):
+        names[Path(str(file)).name] += 1
+        return really_open(file, *arguments, **options)
+
+    for module in ("io", "builtins"):
+        monkeypatch.setattr(f"{module}.open", counting)
+    return names
+
+
+def test_the_markups_of_a_case_are_read_once(folders, tmp_path, opened):
+    changes = {"base_width": 1, "steps": 1, "checkpoint_every": 1, "validate_every": 1}
+    assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
+    markups = {name: count for name, count in opened.items() if name.endswith(".mrk.json")}
+    assert markups == {f"case{number}.mrk.json": 1 for number in range(3)}
 
 
 def test_a_classifier_of_the_training_runs_as_any_model(folders, tmp_path):

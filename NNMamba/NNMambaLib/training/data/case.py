@@ -19,7 +19,7 @@ class Case:
 
     Attributes:
         subject: whom it shows; splits between training and validation go by it.
-        reference: by task: the file of the labels or of the markups, or the class index of each target (-1: unknown).
+        reference: by task: the file of the labels, the `Markups`, or the class index of each target (-1: unknown).
     """
 
     name: str

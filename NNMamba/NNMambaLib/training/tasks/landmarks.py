@@ -13,7 +13,6 @@ from torch import nn
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.landmarks import compare_landmarks
-from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import tile_predictor
@@ -61,29 +60,29 @@ class LandmarksTask:
     def needed(self) -> dict[str, list[str]]:
         """A landmark that training never sees cannot be learnt."""
         return {
-            case.name: [name for name, position in read_markups(case.reference).items() if position is not None]
+            case.name: [name for name, position in case.reference.positions.items() if position is not None]
             for case in self.cases
         }
 
     def check(self, case: Case, volume: Volume) -> None:
-        for name, position in read_markups(case.reference).items():
+        for name, position in case.reference.positions.items():
             if position is None:
                 continue
-            index = volume.grid.to_index([position])[0]
+            index = volume.grid.to_index(np.array([position]))[0]
             if np.any(index < -0.5) or np.any(index > np.array(volume.grid.shape[::-1]) - 0.5):
                 place = ", ".join(f"{coordinate:.1f}" for coordinate in position)
                 raise VolumeError(
-                    f"{case.reference} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
+                    f"{case.reference.path} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
                     "leave it undefined."
                 )
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         """Return (K, 4): voxel index (x, y, z) and 1, or 0 where the landmark is not to be seen."""
-        found = read_markups(case.reference)
         rows = np.zeros((len(self._names), 4))
         for row, name in zip(rows, self._names, strict=True):
-            if found[name] is not None:
-                row[:] = (*grid.to_index([found[name]])[0], 1)
+            position = case.reference.positions[name]
+            if position is not None:
+                row[:] = (*grid.to_index(np.array([position]))[0], 1)
         return {LANDMARKS: rows}
 
     def objective(self, configuration: Configuration, channels: int) -> LandmarksObjective:
