@@ -1,5 +1,7 @@
 """Training samples: what the network is shown, and that labels and landmarks move with the voxels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,14 @@ def test_patches_beyond_the_volume_are_padded_as_inference_does_it():
     assert np.array_equal(patch[:, 1:3], array[..., 2:4])
     assert not patch[:, [0, 3]].any()
     assert not cut_patch(array, (9, 0, 0), (4, 3, 2)).any()
+
+
+def test_a_label_that_is_found_in_vain_costs_dice(labeled):
+    case, task = open_case(*labeled), SegmentationTask(labeled[0].parent)
+    right = np.array(case.reference["labels"])
+    without_lesion = replace(case, reference={"labels": np.where(right == 2, 1, right)})
+    assert task.metrics([task.score(case, right)]) == {"dice": 1, "dice body": 1, "dice lesion": 1}
+    assert task.metrics([task.score(without_lesion, right)])["dice lesion"] == 0
 
 
 def test_a_preparation_that_was_killed_is_done_again(labeled, tmp_path, monkeypatch):

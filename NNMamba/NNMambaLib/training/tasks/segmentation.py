@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.segmentation import dice
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import softmax, tile_predictor
 from NNMambaLib.models.label_colors import label_color
@@ -115,15 +116,3 @@ class SegmentationTask:
 
     def picture(self, case: PreparedCase, prediction: np.ndarray, path: Path) -> None:
         draw_labels(case, case.reference[LABELS], prediction, self._labels, path)
-
-
-def dice(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the Dice coefficient of two masks of the same shape, by MONAI; NaN where both are empty."""
-    from monai.metrics import compute_dice
-
-    pair = (torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))[None, None] for mask in (ours, theirs))
-    return (
-        float(compute_dice(*pair, include_background=True, ignore_empty=True))
-        if ours.any() or theirs.any()
-        else float("nan")
-    )
