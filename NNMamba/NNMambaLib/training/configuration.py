@@ -14,39 +14,70 @@ from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.training.loop.settings import TrainingSettings
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 
 @dataclass(frozen=True)
-class Configuration(TrainingSettings):
-    """Settings of a training with the network and the samples. Sizes and spacings are along (x, y, z), as in manifests.
+class CommonConfiguration(TrainingSettings):
+    """What a configuration says whatever the data are.
 
     Attributes:
-        variant: of the network; None takes the published one for the task.
         base_width: channels after the stem.
-        deep_supervision: of segmentation, see `SegmentationObjective`.
-        patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
-            128, and for classification the largest volume's, at most 192.
-        spacing: mm that volumes are resampled to; None takes the median of the data.
+        deep_supervision: of a segmentation, see `SegmentationObjective`.
         normalization: of intensities: ``z-score``, ``percentile`` (0.5 and 99.5), ``ct``, ``none``, or ``auto``: by
             the channel's name in ``dataset.json`` where there is one, else ``z-score``.
-        mirror_axes: axes that samples are mirrored along; not ``x`` where left and right are told apart.
+        mirror_axes: axes along which samples are mirrored; leave out ``x`` where left and right are told apart.
         augment: deform samples and change their intensities at random.
-        foreground: part of the samples that contain a given label or landmark; the others lie anywhere.
+        foreground: fraction of the samples that contain a given label or landmark; the others lie anywhere.
         heatmap_sigma: of the Gaussian about a landmark, in voxels.
-        validation_fraction: part of the subjects that is kept for validation; 0 for none.
+        validation_fraction: fraction of the subjects that is kept for validation; 0 for none.
     """
 
-    variant: str | None = None
     base_width: int = 32
     deep_supervision: bool = True
-    patch: tuple[int, int, int] | None = None
-    spacing: tuple[float, float, float] | None = None
     normalization: str = "auto"
     mirror_axes: tuple[str, ...] = ()
     augment: bool = True
     foreground: float = 0.33
     heatmap_sigma: float = 3.0
     validation_fraction: float = 0.2
+
+
+@dataclass(frozen=True)
+class Configuration(CommonConfiguration):
+    """What the user asks for. Sizes and spacings are along (x, y, z), as in manifests.
+
+    Attributes:
+        variant: of the network; None takes the published one for the task.
+        patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
+            128, and for classification the largest volume's, at most 192.
+        spacing: mm that volumes are resampled to; None takes the median of the data.
+    """
+
+    variant: str | None = None
+    patch: Shape | None = None
+    spacing: Spacing | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfiguration(CommonConfiguration):
+    """A `Configuration` in which nothing is left to the data: what `resolve` returns."""
+
+    variant: str
+    patch: Shape
+    spacing: Spacing
+
+    @property
+    def patch_zyx(self) -> Shape:
+        """Voxels along (z, y, x), as arrays have them."""
+        x, y, z = self.patch
+        return z, y, x
+
+    @property
+    def spacing_zyx(self) -> Spacing:
+        """mm along (z, y, x), as arrays have them."""
+        x, y, z = self.spacing
+        return z, y, x
 
 
 def read_configuration(path: str | Path | None) -> Configuration:
@@ -72,7 +103,7 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
         rule = _RULES[key]
         if not rule.holds(value):
             raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)} and it must be {rule.words}.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     configuration = Configuration(**values)
     if configuration.validate_every % configuration.checkpoint_every:
         raise TrainingError(
@@ -82,7 +113,7 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
     return configuration
 
 
-def as_json(configuration: Configuration) -> dict[str, Any]:
+def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
     """Return what `make_configuration` makes the same configuration from, as JSON would give it back."""
     return json.loads(json.dumps(asdict(configuration)))
 

@@ -11,7 +11,7 @@ from typing import Any
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, make_folder
 from NNMambaLib.models.package import MANIFEST_FILE
-from NNMambaLib.training.configuration import Configuration, as_json
+from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
 from NNMambaLib.training.data.subjects import Split
 
 
@@ -29,6 +29,10 @@ class RunFolder:
         self.curves_picture = self.path / "curves.png"
         self.validation_picture = self.path / "validation.png"
         self.model = self.path / "model"
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
 
     @property
     def finished(self) -> bool:
@@ -57,7 +61,7 @@ class RunFolder:
         else:
             self._require(_read(self._record), {"task": task, **as_json(given)})
 
-    def settle(self, task: str, given: Configuration, resolved: Configuration, split: Split) -> None:
+    def settle(self, task: str, given: Configuration, resolved: ResolvedConfiguration, split: Split) -> None:
         """Write what was asked for and what the data made of it, or make sure that they still make the same of it.
 
         Raises:

@@ -130,7 +130,7 @@ def killed_at(step):
 
 
 @pytest.mark.parametrize("step", [2, 4])
-def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path, monkeypatch, capsys, step):
+def test_a_run_that_was_killed_is_resumed_and_ends_the_same(folders, tmp_path, monkeypatch, capsys, step):
     data = folders["classification"]
     assert train("classification", data, tmp_path / "whole") == 0
     with monkeypatch.context() as patch:
@@ -138,7 +138,7 @@ def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path
         assert train("classification", data, tmp_path / "parts") == 130
     assert not (tmp_path / "parts" / "model").exists()
     assert train("classification", data, tmp_path / "parts") == 0
-    assert f"Note: carried on from step {step}." in capsys.readouterr().err
+    assert f"Note: resumed from step {step}." in capsys.readouterr().err
     for name in ("curves.csv", "model/weights.safetensors", "split.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
@@ -159,7 +159,7 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
     assert (output / "model" / "weights.safetensors").read_bytes() != weights
 
 
-def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatch, capsys):
+def test_a_run_is_not_resumed_on_data_that_changed(folders, tmp_path, monkeypatch, capsys):
     data = shutil.copytree(folders["classification"], tmp_path / "data")
     with monkeypatch.context() as patch:
         patch.setattr(train_folder, "write_curves", killed_at(2))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 
 _LARGEST_TURN = math.radians(15)
 _LARGEST_SCALING = 0.15
@@ -110,8 +110,8 @@ def _intensity():
     )
 
 
-def augmentation_of(configuration: Configuration) -> Augmentation | None:
-    """Return the augmentation that a configuration which `resolve` returned asks for, or None."""
+def augmentation_of(configuration: ResolvedConfiguration) -> Augmentation | None:
+    """Return the augmentation that a configuration asks for, or None."""
     if not configuration.augment:
         return None
-    return Augmentation(configuration.patch[::-1], configuration.spacing[::-1], configuration.mirror_axes)
+    return Augmentation(configuration.patch_zyx, configuration.spacing_zyx, configuration.mirror_axes)

@@ -14,7 +14,7 @@ from NNMambaLib.inference.classification import fit_to_patch, predict_target
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_temperature
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
@@ -22,7 +22,7 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import CLASSES, ClassificationSampler
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.validation_picture import draw_classes
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
 # A temperature fitted to fewer cases would be their own.
 _FEWEST_TO_CALIBRATE = 20
@@ -52,17 +52,15 @@ class ClassificationTask:
     def reference(self, case: Case, grid: Grid) -> Reference:
         return {CLASSES: np.array(case.reference, np.int64)}
 
-    def objective(self, configuration: Configuration, channels: int) -> ClassificationObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> ClassificationObjective:
         counts = tuple(target.logits for target in self._targets)
         network = NetworkDescription(configuration.variant, channels, sum(counts), configuration.base_width)
         return ClassificationObjective(network, counts)
 
-    def draw(self, configuration: Configuration) -> ClassificationSampler:
-        return ClassificationSampler(configuration.patch[::-1], augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> ClassificationSampler:
+        return ClassificationSampler(configuration.patch_zyx, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> np.ndarray:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> np.ndarray:
         with torch.inference_mode():
             x = torch.from_numpy(fit_to_patch(case.array, patch))[None]
             return network(x.to(device))[0].float().cpu().numpy()

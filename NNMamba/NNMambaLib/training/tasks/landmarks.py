@@ -19,7 +19,7 @@ from NNMambaLib.inference.tile_predictor import tile_predictor
 from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_heatmap_decoding
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
@@ -27,7 +27,7 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LANDMARKS, LandmarksSampler
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.validation_picture import draw_landmarks
-from NNMambaLib.volumes.volume import Grid, Position, Volume
+from NNMambaLib.volumes.volume import Grid, Position, Shape, Volume
 
 _RADIUS_MM = 4.0
 # Wherever the peak is: whether it is high enough is a question of calibration.
@@ -85,16 +85,14 @@ class LandmarksTask:
                 row[:] = (*grid.to_index(np.array([position]))[0], 1)
         return {LANDMARKS: rows}
 
-    def objective(self, configuration: Configuration, channels: int) -> LandmarksObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> LandmarksObjective:
         network = NetworkDescription(configuration.variant, channels, len(self._names), configuration.base_width)
         return LandmarksObjective(network, configuration.heatmap_sigma)
 
-    def draw(self, configuration: Configuration) -> LandmarksSampler:
-        return LandmarksSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> LandmarksSampler:
+        return LandmarksSampler(configuration.patch_zyx, configuration.foreground, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> Peaks:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> Peaks:
         predict = tile_predictor(network, device, lambda y: y, ())
         heatmaps = np.empty((len(self._names), *case.grid.shape), np.float32)
         tiling = Tiling.plan(case.grid.shape, patch)

@@ -17,7 +17,7 @@ from NNMambaLib.inference.tile_predictor import softmax, tile_predictor
 from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
@@ -27,7 +27,7 @@ from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.resampling import resample
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
 # Voxels of each label that samples are placed about; the same for every case, so that small labels count.
 _PLACES = 1000
@@ -78,16 +78,14 @@ class SegmentationTask:
             places.append(np.column_stack([np.full(len(voxels), value), voxels]))
         return {LABELS: labels, PLACES: np.concatenate([np.empty((0, 4)), *places]).astype(np.int32)}
 
-    def objective(self, configuration: Configuration, channels: int) -> SegmentationObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> SegmentationObjective:
         network = NetworkDescription(configuration.variant, channels, len(self._labels) + 1, configuration.base_width)
         return SegmentationObjective(network, configuration.deep_supervision)
 
-    def draw(self, configuration: Configuration) -> SegmentationSampler:
-        return SegmentationSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> SegmentationSampler:
+        return SegmentationSampler(configuration.patch_zyx, configuration.foreground, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> np.ndarray:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> np.ndarray:
         predict = tile_predictor(network, device, softmax, ())
         labels = np.empty(case.grid.shape, case.reference[LABELS].dtype)
         tiling = Tiling.plan(case.grid.shape, patch)

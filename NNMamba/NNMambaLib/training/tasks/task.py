@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samples import Sampler
 from NNMambaLib.training.objectives.objective import Objective
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
 
 class Task(Protocol):
@@ -30,33 +30,44 @@ class Task(Protocol):
 
     def channel_names(self, count: int) -> tuple[str, ...]:
         """Return the names of the volumes' channels."""
+        ...
 
     def needed(self) -> Mapping[str, Iterable[Hashable]]:
         """Return what each case shows that training must not be without, see `split_by_subject`."""
+        ...
 
     def check(self, case: Case, volume: Volume) -> np.ndarray | None:
         """Refuse a reference that does not fit its volume; see `survey_cases`."""
+        ...
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         """Return what is to be learnt of a case, on the model's grid."""
+        ...
 
-    def objective(self, configuration: Configuration, channels: int) -> Objective:
-        """Return what the network is trained for, by a configuration that `resolve` returned."""
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> Objective:
+        """Return what the network is trained for."""
+        ...
 
-    def draw(self, configuration: Configuration) -> Sampler:
-        """Return how samples are drawn, by a configuration that `resolve` returned."""
+    def sampler(self, configuration: ResolvedConfiguration) -> Sampler:
+        """Return how a sample is made of a prepared case."""
+        ...
 
-    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]) -> Any:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> Any:
         """Return what the network finds in a case, tile by tile of `patch` (z, y, x), in a form of the task's own."""
+        ...
 
     def score(self, case: PreparedCase, prediction: Any) -> Any:
-        """Return what `figures` and `sections` need of a prediction: little, since all cases' are kept."""
+        """Return what `metrics` and `sections` need of a prediction: little, since all cases' are kept."""
+        ...
 
     def metrics(self, scores: Sequence[Any]) -> dict[str, float]:
         """Return how good predictions are, by name, the most telling first; without those that do not exist."""
+        ...
 
     def sections(self, scores: Sequence[Any]) -> dict[str, Any]:
         """Return the task's sections of the manifest, calibrated on the validation's scores."""
+        ...
 
     def picture(self, case: PreparedCase, prediction: Any, path: Path) -> None:
         """Write a PNG of a case with its reference and the prediction."""
+        ...
