@@ -159,6 +159,23 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
     assert (output / "model" / "weights.safetensors").read_bytes() != weights
 
 
+def test_a_report_is_replaced_by_an_option_of_its_own_that_keeps_the_training(folders, tmp_path, capsys):
+    data, output, report = folders["classification"], tmp_path / "run", tmp_path / "report.json"
+    again = {"steps": 1, "checkpoint_every": 1, "validate_every": 1}
+    assert train("classification", data, output, "--json", str(report), **again) == 0
+    weights = output / "model" / "weights.safetensors"
+    trained = weights.stat().st_mtime_ns
+    for more in ([], ["--overwrite"]):
+        assert train("classification", data, output, "--json", str(report), *more, **again) == 1
+        sentence = (
+            "report.json exists already: choose another name, or allow it to be overwritten (--overwrite-report)."
+        )
+        assert sentence in capsys.readouterr().err
+    assert train("classification", data, output, "--json", str(report), "--overwrite-report", **again) == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["metrics"] == {}
+    assert weights.stat().st_mtime_ns == trained
+
+
 def test_a_run_is_not_resumed_on_data_that_changed(folders, tmp_path, monkeypatch, capsys):
     data = shutil.copytree(folders["classification"], tmp_path / "data")
     with monkeypatch.context() as patch:
