@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+# Type checkers take scikit-learn's parameter for a string, by its default.
+_ZERO_DIVISION: Any = 0
 
 
 @dataclass(frozen=True)
@@ -66,24 +70,19 @@ def evaluate_classes(
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-    probabilities, truth, predicted = (
-        np.asarray(probabilities, float),
-        np.asarray(truth, int),
-        np.asarray(predicted, int),
-    )
-    if probabilities.ndim != 2 or not len(probabilities) == len(truth) == len(predicted) > 0:
+    p, true, chosen = np.asarray(probabilities, float), np.asarray(truth, int), np.asarray(predicted, int)
+    if p.ndim != 2 or not len(p) == len(true) == len(chosen) > 0:
         raise ValueError(
             "Probabilities (case, class) and one truth and one prediction a case are needed, not "
-            f"{probabilities.shape}, {truth.shape} and {predicted.shape}."
+            f"{p.shape}, {true.shape} and {chosen.shape}."
         )
-    classes = list(range(probabilities.shape[1]))
-    two = len(classes) == 2
+    classes = list(range(p.shape[1]))
     return ClassificationAccuracy(
-        float(accuracy_score(truth, predicted)),
-        float(f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),
-        tuple(tuple(int(n) for n in row) for row in confusion_matrix(truth, predicted, labels=classes)),
-        reliability(probabilities[np.arange(len(truth)), predicted], predicted == truth),
-        _binary(probabilities[:, 1], truth, predicted) if two else None,
+        float(accuracy_score(true, chosen)),
+        float(f1_score(true, chosen, labels=classes, average="macro", zero_division=_ZERO_DIVISION)),
+        tuple(tuple(int(n) for n in row) for row in confusion_matrix(true, chosen, labels=classes)),
+        reliability(p[np.arange(len(true)), chosen], chosen == true),
+        _binary(p[:, 1], true, chosen) if len(classes) == 2 else None,
     )
 
 
@@ -106,8 +105,8 @@ def _binary(p: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> BinaryAc
     false_rate, true_rate, thresholds = roc_curve(truth, p)
     return BinaryAccuracy(
         float(roc_auc_score(truth, p)),
-        float(recall_score(truth, predicted, zero_division=0)),
-        float(recall_score(truth, predicted, pos_label=0, zero_division=0)),
-        float(precision_score(truth, predicted, zero_division=0)),
+        float(recall_score(truth, predicted, zero_division=_ZERO_DIVISION)),
+        float(recall_score(truth, predicted, pos_label=0, zero_division=_ZERO_DIVISION)),
+        float(precision_score(truth, predicted, zero_division=_ZERO_DIVISION)),
         float(thresholds[np.argmax(true_rate - false_rate)]),
     )

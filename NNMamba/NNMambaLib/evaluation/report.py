@@ -147,8 +147,9 @@ def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: 
 def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "-"
-    interval = "" if summary.low is None else f" ({_number(summary.low)}, {_number(summary.high)})"
-    return f"{_number(summary.mean)}{interval}"
+    if summary.low is None or summary.high is None:
+        return _number(summary.mean)
+    return f"{_number(summary.mean)} ({_number(summary.low)}, {_number(summary.high)})"
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -29,7 +30,8 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
         p = scaled_probabilities(logits, np.exp(log_temperature))
         return -float(np.log(p[np.arange(len(classes)), classes].clip(1e-12)).mean())
 
-    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=_LOG_RANGE, method="bounded").x))
+    found: Any = minimize_scalar(negative_log_likelihood, bounds=_LOG_RANGE, method="bounded")
+    return float(np.exp(found.x))
 
 
 def scaled_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -54,14 +56,14 @@ def fit_heatmap_decoding(peaks: Sequence[float], present: Sequence[bool]) -> Hea
     """
     from scipy.optimize import minimize
 
-    peaks, present = np.asarray(peaks, float), np.asarray(present, bool)
-    found, absent = int(present.sum()), int((~present).sum())
+    heights, there = np.asarray(peaks, float), np.asarray(present, bool)
+    found, absent = int(there.sum()), int((~there).sum())
     if min(found, absent) < _FEWEST:
         return DEFAULT_DECODING
-    wanted = np.where(present, (found + 1) / (found + 2), 1 / (absent + 2))
+    wanted = np.where(there, (found + 1) / (found + 2), 1 / (absent + 2))
 
     def cost(parameters: np.ndarray) -> float:
-        z = parameters[0] * peaks + parameters[1]
+        z = parameters[0] * heights + parameters[1]
         return float((np.logaddexp(0, z) - wanted * z).mean())
 
     slope, intercept = minimize(cost, (DEFAULT_DECODING.slope, DEFAULT_DECODING.intercept), method="Nelder-Mead").x

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from NNMambaLib.training.configuration import ResolvedConfiguration
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 _LARGEST_TURN = math.radians(15)
 _LARGEST_SCALING = 0.15
@@ -32,14 +34,21 @@ class Augmentation:
         mirror_axes: of ``x``, ``y``, ``z``.
     """
 
-    patch: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    patch: Shape
+    spacing: Spacing
     mirror_axes: tuple[str, ...] = ()
 
     @property
-    def margin(self) -> tuple[int, int, int]:
+    def margin(self) -> Shape:
         """Voxels along (z, y, x) by which a sample must be larger than the patch, on every side."""
-        return tuple(math.ceil(_MARGIN * size) for size in self.patch)
+        z, y, x = (math.ceil(_MARGIN * size) for size in self.patch)
+        return z, y, x
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Voxels along (z, y, x) of the patch with its margin."""
+        z, y, x = (size + 2 * margin for size, margin in zip(self.patch, self.margin, strict=True))
+        return z, y, x
 
     def __call__(
         self, volume: np.ndarray, labels: np.ndarray | None, rng: np.random.Generator
@@ -59,7 +68,7 @@ class Augmentation:
         def tracked(array: np.ndarray) -> MetaTensor:
             return MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.eye(4, dtype=torch.float64))
 
-        data = {"volume": tracked(volume)}
+        data: Any = {"volume": tracked(volume)}
         if labels is not None:
             data["labels"] = tracked(labels[None].astype(np.float32))
         spatial, intensity = self._spatial(list(data)), _intensity()
@@ -68,7 +77,8 @@ class Augmentation:
         data = spatial(data)
         origin = np.asarray(data["volume"].affine)
         changed = None if labels is None else data["labels"].as_tensor()[0].round().long()
-        return intensity(data)["volume"].as_tensor().float().contiguous(), changed, origin
+        data = intensity(data)
+        return data["volume"].as_tensor().float().contiguous(), changed, origin
 
     def _spatial(self, keys: list[str]):
         from monai.transforms import Compose, RandAffined, RandFlipd

@@ -45,6 +45,8 @@ def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         # A variance beyond float32 made the layer's output its shift alone, in training too: keep that, without NaN.
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean.nan_to_num_()
         norm.running_var.nan_to_num_()
     network.eval()

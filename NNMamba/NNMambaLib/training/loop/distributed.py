@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -58,7 +58,7 @@ def from_first(make: Callable[[], T]) -> T:
     """Return what the first process makes, in every process; an error there ends all of them."""
     if not distributed.is_initialized():
         return make()
-    content = [make() if rank() == 0 else None]
+    content: list[Any] = [make() if rank() == 0 else None]
     distributed.broadcast_object_list(content)
     return content[0]
 

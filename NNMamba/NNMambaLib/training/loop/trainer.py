@@ -72,7 +72,8 @@ class Trainer:
         self.network = objective.build_network()
         set_scan_backend(self.network, backend)
         # On CPUs the gradients of thin 3-D convolutions take a third less time with the channels last.
-        self.network.to(self.device, memory_format=torch.channels_last_3d)
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[reportCallIssue] # torch lacks the overload
         self.averaged = copy.deepcopy(self.network)
         self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         self._backend = backend

@@ -41,8 +41,9 @@ class ClassificationObjective:
         if not target.is_floating_point():
             target = self._probabilities(target)
         pairs = list(zip(outputs.split(self.classes, dim=1), target.split(self.classes, dim=1), strict=True))
-        known = sum((probabilities.sum(1) > 0).sum() for _, probabilities in pairs)
-        total = sum(functional.cross_entropy(logits, p, reduction="sum") for logits, p in pairs)
+        nothing = outputs.new_zeros(())
+        known = sum(((p.sum(1) > 0).sum() for _, p in pairs), start=nothing.long())
+        total = sum((functional.cross_entropy(logits, p, reduction="sum") for logits, p in pairs), start=nothing)
         return total / known.clamp_min(1)
 
     def _probabilities(self, classes: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class LandmarksObjective:
 
     def build_network(self) -> nn.Module:
         network = build(replace(self.network, head_channels=None))
-        nn.init.constant_(network.conv8.conv[4].weight, self.output_gain)
+        nn.init.constant_(output_norm(network).weight, self.output_gain)
         make_leaky(network)
         return network
 
@@ -60,7 +61,7 @@ class LandmarksObjective:
         return (error * known).sum() / (mass * known.sum().clamp_min(1))
 
 
-def heatmaps(target: torch.Tensor, shape: tuple[int, int, int], sigma: float) -> torch.Tensor:
+def heatmaps(target: torch.Tensor, shape: Sequence[int], sigma: float) -> torch.Tensor:
     """Return float32 (batch, K, z, y, x) for targets (batch, K, 4): 1 at a landmark, empty where it is not present."""
     # What is not present may have no position (NaN).
     target, profiles = target.nan_to_num(), []

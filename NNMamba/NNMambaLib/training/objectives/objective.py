@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 
 
 class Objective(Protocol):
@@ -36,11 +37,20 @@ class Objective(Protocol):
         ...
 
 
+def output_norm(network: nn.Module) -> nn.BatchNorm3d:
+    """Return the last BatchNorm of an encoder-decoder."""
+    return cast(nn.BatchNorm3d, _output_layers(network)[4])
+
+
 def make_leaky(network: nn.Module) -> None:
-    """Let the network's last rectifier leak; `set_leak` says how much."""
-    network.conv8.conv[-1] = nn.LeakyReLU(0.0)
+    """Let an encoder-decoder's last ReLU leak; `set_leak` says how much."""
+    _output_layers(network)[-1] = nn.LeakyReLU(0.0)
 
 
 def set_leak(network: nn.Module, leak: float, until: float, done: float) -> None:
-    """Set the rectifier's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
-    network.conv8.conv[-1].negative_slope = leak * max(0.0, 1 - done / until)
+    """Set the ReLU's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
+    cast(nn.LeakyReLU, _output_layers(network)[-1]).negative_slope = leak * max(0.0, 1 - done / until)
+
+
+def _output_layers(network: nn.Module) -> nn.Sequential:
+    return cast(EncoderDecoder, network).conv8.conv

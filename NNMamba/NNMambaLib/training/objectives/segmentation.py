@@ -11,7 +11,7 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
 
 _FIXED_HEADS = "SEG-NNU2"
 
@@ -64,7 +64,7 @@ def sharpen_output(network: nn.Module, gain: float) -> None:
     The logits are normalised and rectified. At scale 1 the background, most of the volume, reaches a logit of about
     0.4 against at least 0 for the rest, and Adam would spend hundreds of steps on growing the scale alone.
     """
-    norm = network.conv8.conv[4]
+    norm = output_norm(network)
     norm.weight.fill_(gain)
     norm.bias.zero_()
     norm.bias[0] = gain
