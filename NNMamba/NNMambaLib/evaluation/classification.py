@@ -1,4 +1,4 @@
-"""How good predicted class probabilities are; the metrics are scikit-learn's."""
+"""Accuracy and calibration of predicted class probabilities, with scikit-learn's metrics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ZERO_DIVISION: Any = 0
 
 @dataclass(frozen=True)
 class BinaryAccuracy:
-    """Two classes, the second being the one to detect. AUC and the rates are NaN where a class does not occur.
+    """Metrics of two classes, the second being the one to detect; all are NaN where a class does not occur.
 
     Attributes:
-        youden_threshold: probability at which sensitivity + specificity is largest; to be chosen on other data than it
-            is used on.
+        youden_threshold: probability at which sensitivity + specificity is largest (Youden's index). Choose it on other
+            data than those it is used on.
     """
 
     auc: float
@@ -30,10 +30,10 @@ class BinaryAccuracy:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predictions in bins of equal width of the predicted class's probability.
+    """A reliability diagram: predictions in ten bins of the predicted class's probability.
 
     Attributes:
-        confidence, accuracy, count: of each bin that is not empty.
+        confidence, accuracy, count: of each bin that is not empty: mean probability, fraction predicted right, cases.
         calibration_error: expected calibration error, the mean of |accuracy - confidence| weighted by count.
     """
 
@@ -45,7 +45,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class ClassificationAccuracy:
-    """Over all cases. `f1` is the mean over the classes (macro); `binary` is for two classes only."""
+    """Metrics over all cases; `f1` is the mean over the classes (macro), `binary` is None for more than two classes."""
 
     accuracy: float
     f1: float
@@ -62,8 +62,8 @@ def evaluate_classes(
     Args:
         probabilities: (case, class), rows summing to 1.
         truth: index of each case's class.
-        predicted: index of the class that was predicted for each case; the model's threshold decided it, so it need not
-            be the most probable one.
+        predicted: index of the class that the model predicted for each case; its threshold decides, so that need not be
+            the most probable one.
 
     Raises:
         ValueError: if there are no cases, or not one truth and one prediction a case.
@@ -87,7 +87,7 @@ def evaluate_classes(
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> Reliability:
-    """Return the reliability of predictions: their confidence 0..1, and whether they were right."""
+    """Return the reliability of predictions from their confidence, 0..1, and whether they were right; both (case,)."""
     index = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     used = [number for number in range(bins) if (index == number).any()]
     means = [float(np.mean(confidence[index == number])) for number in used]

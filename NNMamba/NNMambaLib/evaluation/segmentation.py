@@ -1,4 +1,4 @@
-"""Agreement of two label volumes, label by label; overlap and surface distances are MONAI's."""
+"""Agreement of two label volumes, label by label, with MONAI's overlap and surface distances."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
 def _agreement(
     ours: np.ndarray, truth: np.ndarray, spacing: Spacing, voxel_ml: float, tolerance: float
 ) -> LabelAgreement:
-    """Return the agreement of two masks (z, y, x), of which one at least is not empty; `spacing` along (z, y, x)."""
+    """Return the agreement of two masks (z, y, x), at least one of them not empty; `spacing` is along (z, y, x)."""
     from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
     volumes = float(ours.sum() * voxel_ml), float(truth.sum() * voxel_ml)

@@ -1,4 +1,4 @@
-"""What ``nnmamba train`` can be told, in one JSON or TOML file."""
+"""The configuration of ``nnmamba train``, in one JSON or TOML file."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class ResolvedConfiguration(CommonConfiguration):
 
 
 def read_configuration(path: str | Path | None) -> Configuration:
-    """Return the configuration in a file; what it leaves out, or all where there is no file, has its default.
+    """Return the configuration in a file, with defaults for what it leaves out; all defaults where `path` is None.
 
     Raises:
-        TrainingError: if the file cannot be read, has an unknown key, or a value that cannot be.
+        TrainingError: if the file cannot be read, has an unknown key, or a value that is not allowed.
     """
     return Configuration() if path is None else make_configuration(_content(Path(path)), str(path))
 
@@ -93,28 +93,28 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
     """Return the configuration with these values.
 
     Raises:
-        TrainingError: naming the source, and the key that is unknown or whose value cannot be.
+        TrainingError: naming the source and the key that is unknown or has a value that is not allowed.
     """
     known = [entry.name for entry in fields(Configuration)]
     content = {_FORMER_KEYS.get(key, key): value for key, value in content.items()}
     for key, value in content.items():
         if key not in known:
-            raise TrainingError(f"{source} has the unknown key '{key}': choose of {', '.join(known)}.")
+            raise TrainingError(f"{source} has the unknown key '{key}': choose one of {', '.join(known)}.")
         rule = _RULES[key]
         if not rule.holds(value):
-            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)} and it must be {rule.words}.")
+            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)}, but it must be {rule.words}.")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     configuration = Configuration(**values)
     if configuration.validate_every % configuration.checkpoint_every:
         raise TrainingError(
-            f"{source} has validate_every {configuration.validate_every} and it must be a multiple of "
+            f"{source} has validate_every {configuration.validate_every}, but it must be a multiple of "
             f"checkpoint_every, {configuration.checkpoint_every}."
         )
     return configuration
 
 
 def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
-    """Return what `make_configuration` makes the same configuration from, as JSON would give it back."""
+    """Return the configuration as a JSON object, from which `make_configuration` makes the same one."""
     return json.loads(json.dumps(asdict(configuration)))
 
 
@@ -167,7 +167,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# As settings of version 0.1 spell them.
+# Keys as version 0.1 spelled them.
 _FORMER_KEYS = {"normalisation": "normalization"}
 _POSITIVE = _number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)

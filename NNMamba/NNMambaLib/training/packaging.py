@@ -1,4 +1,4 @@
-"""The model package that a training ends with: manifest, card and weights."""
+"""The manifest and the card of the model package that a training ends with."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_manifest(name: str, task: Task, plan: Plan, metrics: Mapping[str, float
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Refuse a manifest that could not be written, such as one with a label without a name.
+    """Check that a manifest can be written; one with a nameless label, for example, cannot.
 
     Raises:
         ModelError: naming the section.
@@ -60,8 +60,8 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def model_card(manifest: Manifest) -> str:
-    """Return a card (Markdown) that says what the manifest says of the training."""
+    """Return a model card (Markdown) made from the manifest."""
     rows = [f"| {metric.name} | {metric.value:g} | {metric.data} |" for metric in manifest.metrics]
-    table = ["", "| figure | value | measured on |", "| --- | --- | --- |", *rows] if rows else []
+    table = ["", "| metric | value | measured on |", "| --- | --- | --- |", *rows] if rows else []
     lines = [f"# {manifest.title}", "", manifest.description, *table, "", manifest.intended_use]
     return "\n".join(lines) + "\n"

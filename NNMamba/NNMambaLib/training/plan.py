@@ -1,4 +1,4 @@
-"""What the network will be given, from the data and the configuration."""
+"""The plan of a training: what the network is given, decided by the data and the configuration."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from NNMambaLib.volumes.volume import Shape, Spacing, reoriented_grid
 
 _ORIENTATION = "RAS"
 _LARGEST_PATCH, _LARGEST_CLASSIFIED = 128, 192
-# Names of channels that nnU-Net normalises in a way of their own.
+# Names of channels that nnU-Net normalizes in ways of their own.
 _BY_NAME = {"ct": "ct", "nonorm": "none", "rescale_to_0_1": "range"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the data made of the configuration."""
+    """The configuration, the network's input and the split into training and validation, as the data decide them."""
 
     configuration: ResolvedConfiguration
     specification: InputSpecification
@@ -37,14 +37,14 @@ def resolve(configuration: Configuration, task: str, survey: Survey) -> Resolved
 
     Raises:
         ModelError: if the variant is not for the task.
-        TrainingError: if BatchNorm would have a single value.
+        TrainingError: if BatchNorm would see a single value per channel.
     """
     variant = variant_for(task, configuration.variant)
     spacing = configuration.spacing or _median_spacing(survey)
     patch = configuration.patch or _patch_for(survey, spacing, whole=task == "classification")
     if configuration.batch_size == 1 and max(patch) == SIZE_DIVISOR:
         raise TrainingError(
-            f"A batch_size of 1 with the patch {patch} cannot be normalised: take 2, or a larger patch."
+            f"A batch_size of 1 with the patch {patch} cannot be normalized: take 2, or a larger patch."
         )
     return ResolvedConfiguration(**{**asdict(configuration), "variant": variant, "spacing": spacing, "patch": patch})
 

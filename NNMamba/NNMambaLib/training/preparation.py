@@ -1,4 +1,4 @@
-"""What comes before the first step: the data are checked, the plan is made from them, the cases are prepared."""
+"""The preparation of a training: check the data, make the plan from them, and prepare the cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from NNMambaLib.training.tasks.task import Task
 def prepare_run(
     task: Task, run: RunFolder, given: Configuration, overwrite: bool, on_progress: OnProgress
 ) -> Plan | None:
-    """Return the plan of a training whose folder is set up and whose cases are prepared; None if it has finished.
+    """Set up the folder of a training and prepare its cases; return the plan, or None if the training has finished.
 
     Args:
         given: the configuration as the user gave it.

@@ -1,4 +1,4 @@
-"""How a training reports its progress."""
+"""The progress of a training's stages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ OnProgress = Callable[[Progress], None]
 
 
 class Stage:
-    """A stage of a training: reports when it begins and after each of its steps.
+    """A stage of a training, which reports its progress at the start and after each step.
 
     Args:
-        total: steps of the stage, of which `done` were done by an earlier run.
+        total: number of steps, of which an earlier run did `done`.
     """
 
     def __init__(self, name: str, total: int, on_progress: OnProgress, done: int = 0):

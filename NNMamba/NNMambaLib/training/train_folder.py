@@ -34,13 +34,13 @@ from NNMambaLib.training.tasks.task import Task
 TASKS: dict[str, Callable[[Path], Task]] = {
     task.name: task for task in (SegmentationTask, LandmarksTask, ClassificationTask)
 }
-# Batches that BatchNorm's statistics are taken over in the end.
+# Batches from which BatchNorm's statistics are taken in the end.
 _RECALIBRATION_BATCHES = 16
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Files that were written, the model package first; metrics of the validation; notices on how the run went."""
+    """The files that were written, the model package first; the validation's metrics; notices on how the run went."""
 
     outputs: tuple[Path, ...]
     metrics: dict[str, float]
@@ -71,7 +71,7 @@ def train_folder(
         VolumeError: if the data cannot be used; nothing was trained.
         TrainingError: if the configuration cannot be used, or the training does not converge.
         ModelError: if the network's variant is not for the task, or the model could not be packaged.
-        OutputError: if the folder holds something else, or cannot be written to.
+        OutputError: if the output folder holds something else, or cannot be written to.
     """
     target = training_device(device)
     with process_group(target):
@@ -116,7 +116,7 @@ class _Training:
         return Trainer(objective, configuration, device, backend)
 
     def train(self, trainer: Trainer) -> None:
-        """Train to the last step; after each checkpoint the curves are written."""
+        """Train to the last step, and write the curves after each checkpoint."""
         on_progress = self.on_progress if rank() == 0 else lambda progress: None
         stage = Stage("Training", self.plan.configuration.steps, on_progress, done=trainer.step)
         trainer.run(
@@ -147,7 +147,7 @@ class _Training:
         return Samples(self.run.prepared, self.plan.split.training, sampler, configuration.seed, first, length)
 
     def _recalibrate(self, network: nn.Module) -> None:
-        """Take BatchNorm's statistics over samples that come after the last one trained on, so that none was seen."""
+        """Take BatchNorm's statistics from samples numbered after the last one trained on, which it never saw."""
         configuration = self.plan.configuration
         size = configuration.batch_size
         samples = self._samples(configuration.steps * size * process_count(), _RECALIBRATION_BATCHES * size)

@@ -151,5 +151,5 @@ def test_a_summary_leaves_out_what_does_not_exist():
     assert summary == summarize([1.0, 2.0, 3.0, math.nan])
 
 
-def test_a_summary_of_nothing_has_no_figures():
+def test_a_summary_of_nothing_has_no_mean():
     assert summarize([math.nan]).mean is None

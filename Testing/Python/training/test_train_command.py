@@ -150,7 +150,7 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
     assert train("classification", data, output) == 0
     assert "was trained to its end before" in capsys.readouterr().err
     assert train("classification", data, output, seed=1) == 1
-    sentence = "holds a training with seed 0, not 1: choose another folder, or start anew (--overwrite)."
+    sentence = "holds a training with seed 0, not 1: choose another folder, or start again (--overwrite)."
     assert sentence in capsys.readouterr().err
     assert train("landmarks", folders["landmarks"], output) == 1
     assert 'holds a training with task "classification", not "landmarks"' in capsys.readouterr().err
@@ -191,11 +191,11 @@ def test_a_folder_with_other_things_is_left_alone(folders, tmp_path, capsys):
     (tmp_path / "run" / "thesis.txt").write_text("precious")
     for more in ([], ["--overwrite"]):
         assert train("classification", folders["classification"], tmp_path / "run", *more) == 1
-        assert "is no empty folder and holds no training: choose another one." in capsys.readouterr().err
+        assert "is not empty and holds no training: choose another folder." in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
-def test_without_validation_there_are_no_figures(folders, tmp_path, capsys):
+def test_without_validation_there_are_no_metrics(folders, tmp_path, capsys):
     changes = {"validation_fraction": 0, "augment": False, "optimizer": "sgd", "learning_rate": 1e-3}
     assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
     assert "there was no validation" in capsys.readouterr().err
@@ -217,7 +217,7 @@ def test_spacing_patch_and_normalisation_come_from_the_data(tmp_path):
 
 
 def test_missing_libraries_are_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("NNMambaLib.commands.train.find_spec", lambda name: None if name == "monai" else name)
+    monkeypatch.setitem(sys.modules, "monai", None)
     assert train("segmentation", tmp_path, tmp_path / "run") == 1
     assert "Training needs monai: install nnmamba with the extra train." in capsys.readouterr().err
 

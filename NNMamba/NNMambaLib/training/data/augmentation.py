@@ -1,4 +1,4 @@
-"""Random changes of samples, with MONAI's transforms: small turns and scalings, mirroring, contrast, noise, blur.
+"""Random augmentation with MONAI's transforms: small rotations and scalings, mirroring, contrast, noise, blur.
 
 Arrays have axes (channel, z, y, x).
 """
@@ -17,16 +17,16 @@ from NNMambaLib.volumes.volume import Shape, Spacing
 
 _LARGEST_TURN = math.radians(15)
 _LARGEST_SCALING = 0.15
-# Of the patch, on every side: what a turned and shrunk patch may reach beyond it.
+# Fraction of the patch, on every side, by which a rotated and scaled patch may reach beyond it.
 _MARGIN = 0.2
-# Slices so much thicker than their pixels are not turned out of their plane, as nnU-Net does it.
+# Slices that are thicker than their pixels by this factor are rotated only within their plane, as in nnU-Net.
 _ANISOTROPIC = 3.0
 _AXES = ("z", "y", "x")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Changes samples at random.
+    """Random changes of samples.
 
     Attributes:
         patch: voxels along (z, y, x) of what is returned.
@@ -40,7 +40,7 @@ class Augmentation:
 
     @property
     def margin(self) -> Shape:
-        """Voxels along (z, y, x) by which a sample must be larger than the patch, on every side."""
+        """Voxels along (z, y, x) by which a sample must exceed the patch on every side."""
         z, y, x = (math.ceil(_MARGIN * size) for size in self.patch)
         return z, y, x
 
@@ -53,7 +53,7 @@ class Augmentation:
     def __call__(
         self, volume: np.ndarray, labels: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor | None, np.ndarray]:
-        """Return a volume and its labels, changed, and where its voxels come from.
+        """Return a volume and its labels, changed, and the matrix that says where their voxels come from.
 
         Args:
             volume: (channel, z, y, x), float32, the patch with its margin.

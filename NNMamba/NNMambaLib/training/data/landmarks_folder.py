@@ -19,7 +19,7 @@ _MARKUPS = ".mrk.json"
 
 @dataclass(frozen=True)
 class Markups:
-    """A markups file, read once; `positions` are LPS in mm by landmark, None where undefined."""
+    """A markups file and what it says: LPS positions in mm by landmark, None where undefined."""
 
     path: Path
     positions: Mapping[str, Position | None]
@@ -34,7 +34,7 @@ class LandmarksFolder:
 
 
 def read_landmarks_folder(folder: Path) -> LandmarksFolder:
-    """Return what is in a folder; no volume is opened.
+    """Return the cases of a folder; no volume is opened.
 
     Raises:
         VolumeError: if there are no cases, a volume lacks its markups or markups their volume, a markups file cannot

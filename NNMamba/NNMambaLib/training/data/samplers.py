@@ -1,4 +1,4 @@
-"""How a training sample is made of a prepared case, by task. Sizes are along (z, y, x)."""
+"""The samplers, one a task: they make a training sample from a prepared case. Sizes are along (z, y, x)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import PreparedCase
 from NNMambaLib.volumes.volume import Shape
 
-# Names of the references' arrays.
+# Names of the arrays in `PreparedCase.reference`.
 LABELS, PLACES, LANDMARKS, CLASSES = "labels", "places", "landmarks", "classes"
 
 
 @dataclass(frozen=True)
 class SegmentationSampler:
-    """Patches with labels; every label of a case has the same chance to be the one that is looked for.
+    """Samples patches with labels; every label of a case has the same chance of being looked for.
 
     Attributes:
-        foreground: part of the samples that are placed about a voxel of a label, any of those that the case shows.
+        foreground: fraction of the samples that are placed about a voxel of a label that the case shows.
         augmentation: None for none.
     """
 
@@ -47,7 +47,7 @@ class SegmentationSampler:
 
 @dataclass(frozen=True)
 class LandmarksSampler:
-    """Patches with landmarks; see `SegmentationSampler`. A landmark outside the patch is absent."""
+    """Samples patches with landmarks, see `SegmentationSampler`; a landmark outside the patch is absent."""
 
     patch: Shape
     foreground: float
@@ -76,7 +76,7 @@ class LandmarksSampler:
 
 @dataclass(frozen=True)
 class ClassificationSampler:
-    """Whole volumes with their classes, cropped or padded about the centre as inference does it."""
+    """Samples whole volumes with their classes, cropped or padded about the centre as in inference."""
 
     patch: Shape
     augmentation: Augmentation | None

@@ -1,4 +1,4 @@
-"""Training samples, made of prepared cases."""
+"""The data set of training samples."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Samples(Dataset):
     """`length` samples from number `first` on; a sample depends on the seed and its number alone.
 
     Args:
-        folder, names: the prepared cases; all are drawn from equally often.
-        sampler: makes a sample of a case.
+        folder, names: the prepared cases; each is used equally often.
+        sampler: makes a sample from a case.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], sampler: Sampler, seed: int, first: int, length: int):

@@ -1,4 +1,4 @@
-"""Opening every volume of the data once before anything is made of it: what is wrong is found, and sizes are known."""
+"""A survey of the data: every volume is read and checked once, before anything is made from them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEPT = 5000
 
 @dataclass(frozen=True)
 class Survey:
-    """What a plan is made from.
+    """Facts about the data from which a plan is made.
 
     Attributes:
         channels: of every volume.
         grids: of the volumes, in the cases' order.
-        intensities: (channel, n): a sample of the voxels that show something, alike many of each case.
+        intensities: (channel, n): a sample of the voxels that show something, at most the same number of each case.
     """
 
     channels: int

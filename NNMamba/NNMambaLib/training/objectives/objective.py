@@ -1,4 +1,4 @@
-"""What `Trainer` asks of an objective, and the last ReLU of an encoder-decoder, which leaks while it is trained."""
+"""The interface of an objective to `Trainer`, and the output layers of an encoder-decoder while it is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 
 
 class Objective(Protocol):
-    """What is learnt."""
+    """A network to train and the loss to train it with."""
 
     @property
     def network(self) -> NetworkDescription:
@@ -20,11 +20,11 @@ class Objective(Protocol):
         ...
 
     def build_network(self) -> nn.Module:
-        """Return a network to train, with fresh random weights; its names include all of those of `network`."""
+        """Return a network to train, with fresh random weights; its parameter names include all those of `network`."""
         ...
 
     def prepare_step(self, network: nn.Module, done: float) -> None:
-        """Change what depends on how far training is, `done` of 0..1, in a network that `build_network` made."""
+        """Adapt a network that `build_network` made to how far training is: `done`, 0..1."""
         ...
 
     def loss(self, outputs: Any, target: torch.Tensor) -> torch.Tensor:

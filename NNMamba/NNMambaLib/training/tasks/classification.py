@@ -24,14 +24,14 @@ from NNMambaLib.training.objectives.classification import ClassificationObjectiv
 from NNMambaLib.training.validation_picture import draw_classes
 from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
-# A temperature fitted to fewer cases would be their own.
+# A temperature fitted to fewer cases would say more of them than of the network.
 _FEWEST_TO_CALIBRATE = 20
 
 Score = tuple[np.ndarray, np.ndarray]
 
 
 class ClassificationTask:
-    """See `Task`. A prediction is the logits, target after target; its score is that with the classes."""
+    """See `Task`. A prediction is the logits, target after target; its score is the logits with the true classes."""
 
     name = "classification"
 
@@ -47,7 +47,7 @@ class ClassificationTask:
         return {case.name: [entry for entry in enumerate(case.reference) if entry[1] != UNKNOWN] for case in self.cases}
 
     def check(self, case: Case, volume: Volume) -> None:
-        """The table was checked when it was read."""
+        """Return None: the table was checked when it was read."""
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         return {CLASSES: np.array(case.reference, np.int64)}
@@ -69,7 +69,7 @@ class ClassificationTask:
         return prediction, np.array(case.reference[CLASSES])
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
-        """Return accuracy and mean logarithmic loss over the targets that are known, and each target's accuracy."""
+        """Return accuracy and mean log loss over the targets that are known, and each target's accuracy."""
         metrics, hits, losses = {}, [], []
         for number, target in enumerate(self._targets):
             right = []
@@ -105,7 +105,7 @@ class ClassificationTask:
         draw_classes(case, lines, path)
 
     def _known(self, scores: Sequence[Score], number: int) -> list[tuple[np.ndarray, int]]:
-        """Return logits and class of a target, for the cases where it is known."""
+        """Return a target's logits and class in the cases where the class is known."""
         first = sum(target.logits for target in self._targets[:number])
         part = slice(first, first + self._targets[number].logits)
         return [(logits[part], int(truth[number])) for logits, truth in scores if truth[number] != UNKNOWN]

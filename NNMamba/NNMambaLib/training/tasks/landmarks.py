@@ -30,13 +30,13 @@ from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volumes.volume import Grid, Position, Shape, Volume
 
 _RADIUS_MM = 4.0
-# Wherever the peak is: whether it is high enough is a question of calibration.
+# Takes any peak: whether it is high enough is decided by calibration.
 _ANYWHERE = HeatmapDecoding(slope=1.0, intercept=0.0, threshold=0.0)
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """LPS position in mm and height of each heatmap's peak; no position where the heatmap is empty."""
+    """The LPS position in mm and the height of each heatmap's peak; no position where the heatmap is empty."""
 
     positions: tuple[Position | None, ...]
     heights: tuple[float, ...]
@@ -46,7 +46,7 @@ Score = tuple[Peaks, list[Position | None]]
 
 
 class LandmarksTask:
-    """See `Task`. A prediction is `Peaks`; its score is that with the positions of the reference."""
+    """See `Task`. A prediction is `Peaks`; its score is the peaks with the positions of the reference."""
 
     name = "landmarks"
 
@@ -58,7 +58,7 @@ class LandmarksTask:
         return tuple(f"channel {number}" for number in range(1, count + 1))
 
     def needed(self) -> dict[str, list[str]]:
-        """A landmark that training never sees cannot be learnt."""
+        """Return the landmarks that each case shows: one that training never sees cannot be learnt."""
         return {
             case.name: [name for name, position in case.reference.positions.items() if position is not None]
             for case in self.cases
@@ -77,7 +77,7 @@ class LandmarksTask:
                 )
 
     def reference(self, case: Case, grid: Grid) -> Reference:
-        """Return (K, 4): voxel index (x, y, z) and 1, or 0 where the landmark is not to be seen."""
+        """Return (K, 4): voxel index (x, y, z) and 1, or zeros where the landmark is not visible."""
         rows = np.zeros((len(self._names), 4))
         for row, name in zip(rows, self._names, strict=True):
             position = case.reference.positions[name]
@@ -105,7 +105,7 @@ class LandmarksTask:
         return prediction, self._positions(case)
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
-        """Return the mean radial error in mm, and the part of the landmarks that were found within 4 mm."""
+        """Return the mean radial error in mm, and the fraction of the landmarks found within 4 mm."""
         accuracies = compare_landmarks(
             [dict(zip(self._names, peaks.positions, strict=True)) for peaks, _ in scores],
             [dict(zip(self._names, positions, strict=True)) for _, positions in scores],

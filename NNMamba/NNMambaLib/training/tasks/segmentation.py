@@ -29,7 +29,7 @@ from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.resampling import resample
 from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
-# Voxels of each label that samples are placed about; the same for every case, so that small labels count.
+# Voxels kept of each label to place samples about; the same for every case, so that small labels count.
 _PLACES = 1000
 
 
@@ -49,7 +49,7 @@ class SegmentationTask:
         return {}
 
     def check(self, case: Case, volume: Volume) -> np.ndarray:
-        """Return the voxels that have a label."""
+        """Return the voxels (z, y, x) that have a label."""
         labels = read_volume(case.reference)
         if labels.channels != 1:
             raise VolumeError(f"{case.reference} has {labels.channels} channels where labels have one: save one layer.")
@@ -98,7 +98,7 @@ class SegmentationTask:
         return [dice(prediction == value, reference == value) for value in range(1, len(self._labels) + 1)]
 
     def metrics(self, scores: Sequence[list[float]]) -> dict[str, float]:
-        """Return the mean Dice over labels and cases, and of each label over the cases where one of both has it."""
+        """Return the mean Dice over labels and cases, and each label's over the cases where either side has it."""
         values = np.array(scores, float).reshape(-1, len(self._labels))
         known = ~np.isnan(values)
         metrics = {"dice": float(values[known].mean())} if known.any() else {}
