@@ -24,7 +24,7 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
         ValueError: if there are no cases.
     """
     if len(classes) == 0:
-        raise ValueError("A temperature cannot be fitted without cases: give at least one.")
+        raise ValueError("There are no cases to fit a temperature to: give at least one.")
 
     def negative_log_likelihood(log_temperature: float) -> float:
         p = scaled_probabilities(logits, np.exp(log_temperature))
