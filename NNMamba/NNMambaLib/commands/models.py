@@ -74,11 +74,13 @@ def show_model(arguments: argparse.Namespace) -> dict:
     }
     rows += [[kind, ", ".join(entries)] for kind, entries in names.items() if entries]
     print_table(["", ""], rows)
-    for metric in manifest.metrics:
-        print(f"{metric.name}: {metric.value:.3f} on {metric.data} (printed by: {metric.command})")
     card = package.card()
     if card is not None:
+        # It tells the metrics, too.
         print(f"\n{card}")
+    else:
+        for metric in manifest.metrics:
+            print(f"{metric.name}: {metric.value:.3f} on {metric.data} (printed by: {metric.command})")
     return {"name": manifest.name, "version": manifest.version, "task": manifest.task, "sha256": package.sha256}
 
 

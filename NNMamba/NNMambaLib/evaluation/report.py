@@ -1,4 +1,4 @@
-"""A report over cases for each task: figures for programs, and rows for people."""
+"""A report over cases for each task: metrics for programs, and a table for people."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def report_segmentation(
     }
     values = sorted({value for labels in cases.values() for value in labels})
     name = {value: (names or {}).get(value, str(value)) for value in values}
-    figures = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
+    metrics = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
     summaries = {
         name[value]: {
-            figure: summarize([getattr(labels[value], figure) for labels in cases.values() if value in labels])
-            for figure in figures
+            metric: summarize([getattr(labels[value], metric) for labels in cases.values() if value in labels])
+            for metric in metrics
         }
         for value in values
     }
     content = {
         "task": "segmentation",
         "tolerance_mm": tolerance,
-        "labels": {label: {f: asdict(s) for f, s in summary.items()} for label, summary in summaries.items()},
+        "labels": {label: {m: asdict(s) for m, s in summary.items()} for label, summary in summaries.items()},
         "cases": {
             case: {
                 name[value]: asdict(agreement) | {"volume_difference_ml": agreement.volume_difference_ml}
@@ -82,7 +82,7 @@ def report_segmentation(
         },
     }
     rows = [
-        [label, str(s["dice"].count), *(_interval(s[f]) for f in ("dice", "hd95", "nsd", "volume_difference_ml"))]
+        [label, str(s["dice"].count), *(_interval(s[m]) for m in ("dice", "hd95", "nsd", "volume_difference_ml"))]
         for label, s in summaries.items()
     ]
     header = ["label", "cases", "Dice", "HD95 mm", f"NSD at {tolerance:g} mm", "volume difference mL"]
@@ -93,7 +93,7 @@ def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
     """Compare the markups (``.mrk.json``) of two folders.
 
     Raises:
-        VolumeError: if the folders do not hold the same cases, or a file is no markups file.
+        VolumeError: if the folders do not hold the same cases, or a file is not a markups file.
     """
     pairs = paired_markups(prediction, reference)
     ours, theirs = ([read_markups(pair[side]) for pair in pairs.values()] for side in (0, 1))
@@ -122,8 +122,8 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
     """Compare the predictions of ``nnmamba classify`` in a folder with a table of classes.
 
     Raises:
-        VolumeError: if the cases differ, a file holds no prediction or one of another model, or a class of the table is
-            none of the model's.
+        VolumeError: if the cases differ, a file holds no prediction or one of another model, or the table has a class
+            that the model does not know.
     """
     cases = paired_classes(prediction, reference)
     first = next(iter(cases.values()))[0]
@@ -143,8 +143,8 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
             if result.binary
             else [math.nan] * 3
         )
-        figures = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
-        rows.append([target["target"], str(len(cases)), *(_number(figure) for figure in figures)])
+        metrics = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
+        rows.append([target["target"], str(len(cases)), *(_number(metric) for metric in metrics)])
     header = ["target", "cases", "accuracy", "F1", "AUC", "sensitivity", "specificity", "calibration error"]
     content = _without_nan(content)
     return Report(content, header, rows, plot=partial(plot_reliability, content["targets"]))
@@ -162,8 +162,9 @@ def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: 
 def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "-"
-    interval = "" if summary.low is None else f" ({_number(summary.low)}, {_number(summary.high)})"
-    return f"{_number(summary.mean)}{interval}"
+    if summary.low is None or summary.high is None:
+        return _number(summary.mean)
+    return f"{_number(summary.mean)} ({_number(summary.low)}, {_number(summary.high)})"
 
 
 def _number(value: float) -> str:
@@ -171,7 +172,7 @@ def _number(value: float) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: NaN becomes null, infinity a string."""
+    """Return the value with NaN as None and infinity as a string, since JSON has neither."""
     if isinstance(value, float):
         return None if math.isnan(value) else ("infinite" if math.isinf(value) else value)
     if isinstance(value, Mapping):
