@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Literal
 
 from torch import nn
 
@@ -20,15 +21,20 @@ _MIC_SINGLE = partial(ConvMamba, d_state=8, fuse=True)
 
 @dataclass(frozen=True)
 class Variant:
-    """One published combination: `network` with `switches`; `heads` is the default of its deep supervision.
+    """One published combination.
 
-    `heads` is None (no heads), "labels" (as many outputs as labels) or a fixed number of outputs.
+    Attributes:
+        summary: what it is, for lists.
+        network: its class.
+        switches: arguments of the class beside the sizes.
+        heads: its deep supervision by default: None (no heads), "labels" (as many outputs as labels) or a fixed number
+            of outputs.
     """
 
     summary: str
     network: type[nn.Module]
-    switches: dict = field(default_factory=dict)
-    heads: str | int | None = None
+    switches: dict[str, Any] = field(default_factory=dict)
+    heads: Literal["labels"] | int | None = None
 
 
 VARIANTS: dict[str, Variant] = {
@@ -64,12 +70,11 @@ VARIANTS: dict[str, Variant] = {
     ),
 }
 
-
 _PUBLISHED = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
 
 
 def variant_for(task: str, name: str | None = None) -> str:
-    """Return the variant of that name, or the published one for a task where it is None.
+    """Return the name of a variant for a task, the published one where `name` is None.
 
     Raises:
         ModelError: if the variant is unknown or is not for this task.
@@ -84,7 +89,9 @@ def variant_for(task: str, name: str | None = None) -> str:
 def build(description: NetworkDescription) -> nn.Module:
     """Return a network with fresh random weights, in training mode."""
     variant = VARIANTS[description.variant]
-    extra = {"head_channels": description.head_channels} if variant.network is EncoderDecoder else {}
+    extra: dict[str, Any] = {}
+    if variant.network is EncoderDecoder:
+        extra["head_channels"] = description.head_channels
     return variant.network(
         description.in_channels, description.out_channels, description.base_width, **variant.switches, **extra
     )
@@ -100,7 +107,7 @@ def build_network(
         in_channels: channels of the volume.
         out_channels: labels with background, landmarks, or logits.
         base_width: channels after the stem; 32 in every published network.
-        deep_supervision: with or without the three heads; None takes the variant's default.
+        deep_supervision: whether to have the three heads; None takes the variant's default.
 
     Raises:
         ModelError: if the variant is unknown, or has no deep supervision and is asked for it.

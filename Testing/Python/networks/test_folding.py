@@ -44,7 +44,7 @@ def test_folded_network_is_the_plain_one(variant):
 @pytest.mark.parametrize("values", [1, 2**15, 2**16, 2**17])
 def test_slabs_of_the_last_convolutions_fit_together(values, monkeypatch):
     """From slabs of one plane to a single one; the volume is small enough that each is on some border."""
-    monkeypatch.setattr(folded_upsampling, "_SLAB", values)
+    monkeypatch.setattr(folded_upsampling, "SLAB_VALUES", values)
     network = perturbed_network("SEG-CSS", base_width=16).double()
     x = random_volume(size=(48, 16, 32)).double()
     assert relative_error(fold(network)(x), network(x)) < 1e-12
