@@ -245,7 +245,7 @@ def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
 
 @pytest.mark.parametrize("name", ["gated_scan", "scan", "scan_gradient", "labels"])
 def test_files_of_kernels_name_what_they_are_built_from(name):
-    """Otherwise numba would load what was compiled before a change of arithmetic that several files share."""
+    """Otherwise numba would load kernels compiled before a change of the arithmetic that they share."""
     package = Path(NNMambaLib.__file__).parent / "kernels"
     shared = ((package / f"{part}.py").read_text("utf-8") for part in ("arithmetic", "stack_memory"))
     digest = hashlib.sha256("".join(shared).encode()).hexdigest()[:12]
