@@ -6,8 +6,19 @@ that the state hardly reaches the output. Here a flip, the tokens' order or D ch
 
 import torch
 
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.networks.variants import build_network
+from NNMambaLib.networks.variants import build
+
+# Outputs of the deep supervision heads of the variants that are published with them; None: as many as labels.
+PUBLISHED_HEADS = {"SEG-NNU": None, "SEG-NNU2": 4}
+
+
+def build_network(variant, in_channels, out_channels, base_width=32, deep_supervision=None):
+    """Return a new network in training mode; `deep_supervision` None: with heads where it is published with them."""
+    with_heads = variant in PUBLISHED_HEADS if deep_supervision is None else deep_supervision
+    heads = PUBLISHED_HEADS.get(variant) or out_channels
+    return build(NetworkDescription(variant, in_channels, out_channels, base_width, heads if with_heads else None))
 
 
 def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, deep_supervision=None, seed=0):

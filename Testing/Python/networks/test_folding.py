@@ -14,10 +14,10 @@ from NNMambaLib.networks.folding import folded_upsampling
 from NNMambaLib.networks.folding.fold import fold
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends
-from NNMambaLib.networks.variants import VARIANTS, build_network
+from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.files import read_volume
-from perturbed_networks import perturbed_network, random_network
+from perturbed_networks import build_network, perturbed_network, random_network
 
 BACKENDS = [name for name in ("torch", "numba") if available_backends()[name] is None]
 
