@@ -14,13 +14,14 @@ from typing import Any
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 
 @dataclass(frozen=True)
 class Code:
-    """A coded concept, as DICOM has it: ``SCT``, ``389080008``, ``Gray matter``."""
+    """A coded concept as in DICOM, such as ``SCT``, ``389080008``, ``Gray matter``."""
 
     scheme: str
     value: str
@@ -29,7 +30,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a label is: category and type of Slicer's "Segmentation category and type"; modifier such as left, right."""
+    """What a label is: category and type in Slicer's "Segmentation category and type", a modifier such as left."""
 
     category: Code
     type: Code
@@ -38,7 +39,7 @@ class Terminology:
 
 @dataclass(frozen=True)
 class Label:
-    """A label: its value in the label volume (output channel of the network), name and colour (0..255)."""
+    """A label: value in the label volume (the network's output channel), name and colour (red, green, blue, 0..255)."""
 
     value: int
     name: str
@@ -48,7 +49,7 @@ class Label:
 
 @dataclass(frozen=True)
 class LandmarkDefinition:
-    """A landmark, in the order of the network's output channels."""
+    """A landmark's name and anatomical definition; landmarks are in the order of the network's output channels."""
 
     name: str
     definition: str
@@ -56,7 +57,10 @@ class LandmarkDefinition:
 
 @dataclass(frozen=True)
 class HeatmapDecoding:
-    """How a heatmap's peak p becomes confidence 1 / (1 + exp(-(slope p + intercept))); below `threshold`: not found."""
+    """How a heatmap's peak p becomes a confidence, 1 / (1 + exp(-(slope p + intercept))).
+
+    A landmark whose confidence is below `threshold` is not found.
+    """
 
     slope: float
     intercept: float
@@ -68,9 +72,10 @@ class Target:
     """One question that a classifier answers.
 
     Attributes:
-        classes: their names. Two classes may share one logit, the second's (`binary`).
+        classes: their names.
+        binary: whether two classes share one logit, that of the second.
         temperature: the logits are divided by it (calibration).
-        threshold: least probability of the second class to be predicted, where `binary`.
+        threshold: where `binary`, the second class is predicted from this probability on.
     """
 
     name: str
@@ -89,10 +94,10 @@ class Normalization:
     """How the voxels of a channel are scaled, after resampling.
 
     Attributes:
-        kind: ``none``; ``ct`` (clip to [low, high], subtract mean, divide by sd: given numbers); ``z-score``;
-            ``percentile`` (clip to the given percentiles, map them to 0..1); ``clip-sd`` (clip to mean +- `sds` sd,
-            map these to 0..255).
-        mask: voxels that statistics are taken over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
+        kind: ``none``; ``ct`` (clip to [`low`, `high`], subtract `mean`, divide by `sd`); ``z-score``;
+            ``percentile`` (clip to the percentiles `low` and `high`, map these to 0..1); ``clip-sd`` (clip to the
+            volume's mean +- `sds` standard deviations, map these to 0..255).
+        mask: voxels that statistics are computed over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
     """
 
     kind: str
@@ -106,7 +111,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Channel:
-    """An input channel, with words that its file or node may be recognised by."""
+    """An input channel, with words by which its file or node may be recognised."""
 
     name: str
     normalization: Normalization
@@ -115,25 +120,26 @@ class Channel:
 
 @dataclass(frozen=True)
 class InputSpecification:
-    """What the network is given.
+    """How a volume is prepared for the network.
 
     Attributes:
         channels: in the network's order.
         patch: voxels along (x, y, z), each divisible by 16.
-        spacing: mm along (x, y, z); or None and `shape` given: the whole volume at that many voxels.
+        spacing: mm along (x, y, z); None where `shape` is given.
+        shape: voxels along (x, y, z) to which the whole volume is resampled; None where `spacing` is given.
         orientation: of the array, such as ``RAS``; None with the axes ``array``.
-        axes: ``anatomical`` (oblique volumes are turned straight), ``acquisition`` (axes are only permuted) or
-            ``array`` (axes stay in the order and direction in which the voxels are stored, for models that are to tell
-            how a volume lies; `spacing` and `shape` are along these axes).
+        axes: ``anatomical`` (oblique volumes are resampled along the anatomical axes), ``acquisition`` (axes are only
+            permuted and flipped) or ``array`` (axes stay as the voxels are stored, for models that are to tell a
+            volume's orientation; `spacing` and `shape` are along these axes).
         interpolation: ``linear`` or ``bspline``.
         anti_aliasing: smooth before making an axis coarser.
-        mirror_axes: axes that test-time mirroring may flip: the model must not know left from right along them.
+        mirror_axes: axes that test-time mirroring may flip; the model must not tell the two directions apart.
     """
 
     channels: tuple[Channel, ...]
-    patch: tuple[int, int, int]
-    spacing: tuple[float, float, float] | None = None
-    shape: tuple[int, int, int] | None = None
+    patch: Shape
+    spacing: Spacing | None = None
+    shape: Shape | None = None
     orientation: str | None = "RAS"
     axes: str = "anatomical"
     interpolation: str = "linear"
@@ -143,7 +149,7 @@ class InputSpecification:
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured figure, the data it was measured on and the command that prints it."""
+    """A measured value, the data it was measured on and the command that prints it."""
 
     name: str
     value: float
@@ -178,7 +184,7 @@ class Manifest:
 
 
 def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str]:
-    """Return a manifest and the SHA-256 of the weights it belongs to.
+    """Return the manifest in a text and the SHA-256 of the weights that it belongs to.
 
     Raises:
         ModelError: if the text is not JSON, breaks the schema, or contradicts itself.
@@ -286,13 +292,14 @@ def check_consistency(manifest: Manifest, source: str) -> None:
 
 
 def _check_schema(content: Any, source: str) -> None:
-    import jsonschema
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(content))
+    error = best_match(Draft202012Validator(_schema()).iter_errors(content))
     if error is not None:
         where, complaint = ".".join(str(part) for part in error.absolute_path) or "the manifest", error.message
         if error.validator is None:
-            # A section that the schema rules out; jsonschema neither names it nor says why.
+            # The schema rules the section out; jsonschema neither names it nor says why.
             where = next(key for key, value in content.items() if value == error.instance)
             complaint = f"a manifest for {content['task']} has no such section"
         raise ModelError(f"{source} does not follow the schema at {where}: {complaint}; correct the manifest.")
@@ -322,7 +329,7 @@ def _input(entry: dict) -> InputSpecification:
 
 
 def _without_empty(value: Any) -> Any:
-    """Drop what is None or empty, so that a file says only what applies to it."""
+    """Return a value without what is None or empty in it, so that a file says only what applies."""
     if isinstance(value, dict):
         kept = {key: _without_empty(entry) for key, entry in value.items()}
         return {key: entry for key, entry in kept.items() if entry is not None and entry not in ({}, [], ())}

@@ -1,4 +1,4 @@
-"""Packages with random weights, for tests and benchmarks: they run like any other and mean nothing."""
+"""Packages with random weights, for tests and benchmarks: they run like any other, and their results mean nothing."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def random_manifest(
 
 
 def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) -> ModelPackage:
-    """Write a package of the manifest's network with random weights, drawn from a seed.
+    """Write a package of the manifest's network with random weights from a seed.
 
-    Batch normalisation's scales are drawn too, so that outputs vary from voxel to voxel.
+    BatchNorm's weights are random too, so that outputs vary from voxel to voxel.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

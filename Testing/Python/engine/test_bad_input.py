@@ -215,7 +215,7 @@ def test_model_name_too_long_for_the_file_system(refused, good):
 
 def test_folder_or_file_that_is_no_package(refused, good, tmp_path):
     refused(f"The model package {tmp_path} lacks model.json", volumes=[good], model=tmp_path)
-    refused(f"{good} is no model package", volumes=[good], model=good)
+    refused(f"{good} is not a model package", volumes=[good], model=good)
 
 
 def test_missing_weights(refused, good, package):
