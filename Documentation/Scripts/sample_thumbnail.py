@@ -57,7 +57,7 @@ def _head(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("output", metavar="FILE.png")
     write_thumbnail(parser.parse_args().output)
 

@@ -6,16 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file, read_text
 from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
-from NNMambaLib.volumes.volume import Position
+from NNMambaLib.volumes.volume import LPS_TO_RAS, Position
 
 # Slicer recognises the format by the end of this address; the file is never fetched.
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
 )
+
+# From a file's coordinate system to LPS, for each axis.
+_SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": tuple(np.diag(LPS_TO_RAS)[:3].tolist())}
 
 
 def write_markups(result: LandmarksResult, path: str | Path) -> None:
@@ -28,7 +33,7 @@ def write_markups(result: LandmarksResult, path: str | Path) -> None:
     """
     path = Path(path)
     if not path.name.lower().endswith(".mrk.json"):
-        raise OutputError(f"{path} is no markups file by its name: end it in .mrk.json.")
+        raise OutputError(f"{path} is not named as a markups file: end it in .mrk.json.")
     text = json.dumps(markups(result, path.name[: -len(".mrk.json")]), indent=1, ensure_ascii=False)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -64,13 +69,13 @@ def landmark_description(landmark: Landmark) -> str:
 
 
 def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
-    point = {
+    point: dict[str, Any] = {
         "id": str(number),
         "label": landmark.name,
         "description": landmark_description(landmark),
         "associatedNodeID": "",
     }
-    if landmark.found:
+    if landmark.position is not None:
         point["position"] = [float(coordinate) for coordinate in landmark.position]
     return point | {
         "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
@@ -79,9 +84,6 @@ def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
         "visibility": True,
         "positionStatus": "defined" if landmark.found else "undefined",
     }
-
-
-_FLIP = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0)}
 
 
 def read_markups(path: Path) -> dict[str, Position | None]:
@@ -93,7 +95,7 @@ def read_markups(path: Path) -> dict[str, Position | None]:
     text = read_text(path)
     try:
         markup = json.loads(text)["markups"][0]
-        signs = _FLIP[markup.get("coordinateSystem", "LPS")]
+        signs = _SIGNS[markup.get("coordinateSystem", "LPS")]
         names = [point["label"] for point in markup["controlPoints"]]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -105,4 +107,4 @@ def read_markups(path: Path) -> dict[str, Position | None]:
             for point in markup["controlPoints"]
         }
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise VolumeError(f"{path} is no Slicer markups file ({error}): save it again as .mrk.json.") from error
+        raise VolumeError(f"{path} is not a Slicer markups file ({error}): save it again as .mrk.json.") from error

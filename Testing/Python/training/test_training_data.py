@@ -122,7 +122,7 @@ def test_segmentation(refused, damage, sentence):
             "case1.mrk.json is missing: the volume case1.nrrd lacks",
         ),
         (lambda d: (d / "case1.nrrd").unlink(), "case1.mrk.json has no volume of the same name"),
-        (lambda d: (d / "case1.mrk.json").write_text("{}"), "case1.mrk.json is no Slicer markups file"),
+        (lambda d: (d / "case1.mrk.json").write_text("{}"), "case1.mrk.json is not a Slicer markups file"),
         (
             lambda d: write_markups(d / "case1.mrk.json", {"front": (0, 0, 0), "side": None}),
             "case1.mrk.json and case0.mrk.json have different landmarks, such as 'top'",
