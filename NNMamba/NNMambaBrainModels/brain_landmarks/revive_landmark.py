@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from NNMambaBrainModels.brain_landmarks.train import OBJECTIVE
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
@@ -28,8 +29,6 @@ def revive(state: dict[str, torch.Tensor], index: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; see the module's docstring."""
-    from safetensors.torch import save_file
-
     names = [landmark.name for landmark in LANDMARKS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True)
