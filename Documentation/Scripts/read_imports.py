@@ -72,11 +72,22 @@ def room_of(module: str, paths: dict[str, Path]) -> str:
     return module.rpartition(".")[0]
 
 
+def drawn_modules(tree: Path) -> dict[str, Path]:
+    """Return `module_paths` without the library's version and without files that only hand on a former name."""
+    paths = module_paths(tree)
+    former = '"""The former name of'
+    return {
+        module: path
+        for module, path in paths.items()
+        if module != "NNMambaLib" and not path.read_text(encoding="utf-8").startswith(former)
+    }
+
+
 def arrows_between_rooms(tree: Path) -> dict[tuple[str, str], int]:
-    """Return how many imports lead from a room to another, without those that stay inside one."""
-    paths, counts = module_paths(tree), defaultdict(int)
+    """Return how many imports lead from a room to another, of the modules that are drawn."""
+    paths, counts = drawn_modules(tree), defaultdict(int)
     for each in set(read_imports(tree)):
-        if each.imported in paths:
+        if each.importer in paths and each.imported in paths:
             arrow = room_of(each.importer, paths), room_of(each.imported, paths)
             if arrow[0] != arrow[1]:
                 counts[arrow] += 1

@@ -56,8 +56,8 @@ def _head(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Write the thumbnail to the file that the command line names."""
+    parser = argparse.ArgumentParser(description="Draw the thumbnail of the bundled sample volume.")
     parser.add_argument("output", metavar="FILE.png")
     write_thumbnail(parser.parse_args().output)
 
