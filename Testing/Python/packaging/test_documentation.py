@@ -45,8 +45,8 @@ def names_in(path):
 @pytest.mark.parametrize("page", TELLING, ids=lambda page: page.name)
 def test_files_and_names_exist(page):
     found = references(page)
-    # A package's own files, and examples of names to be given, have no place in the repository.
-    given = {"model.json", "your_task.py", "dataset.json"}
+    # These are files of a package.
+    given = {"model.json", "card.md"}
     missing = [
         f"{path}: {name}" if name else path
         for path, name in found
