@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from NNMambaLib import cli
+
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "Documentation").glob("*.md"), *(ROOT / "Testing").glob("*/README.md")],
@@ -71,3 +73,25 @@ def test_links_within_a_page_lead_to_its_headings(page):
         re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.M)
     }
     assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= {line.replace(" ", "-") for line in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_python_exist(page):
+    text = page.read_text(encoding="utf-8")
+    modules = re.findall(r"python -m (NNMamba[\w.]+)", text)
+    scripts = re.findall(r"python ((?:Documentation|Testing)/[\w/]+\.py)", text)
+    paths = [f"NNMamba/{module.replace('.', '/')}.py" for module in modules] + scripts
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_nnmamba_exist(page, capsys):
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join([*re.findall(r"```sh\n(.*?)```", text, re.DOTALL), *re.findall(r"`([^`\n]+)`", text)])
+    named = set(re.findall(r"(?:^|&& )nnmamba ([a-z-]+)", code, re.MULTILINE))
+    # The README says that there is no such command yet.
+    named.discard("batch")
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    known = re.search(r"\{([\w,-]+)\}", capsys.readouterr().out)[1].split(",")
+    assert named <= set(known)
