@@ -148,7 +148,7 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
         return scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
 
     def tinyPackage(self):
-        from NNMambaLib.models.random_package import random_manifest, write_random_package
+        from NNMambaLib.support.random_package import random_manifest, write_random_package
 
         manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(8, 8, 8))
         return write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest).path

@@ -132,7 +132,7 @@ class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
     def test_every_landmark_has_a_control_point(self):
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
-        from NNMambaLib.models.random_package import random_manifest, write_random_package
+        from NNMambaLib.support.random_package import random_manifest, write_random_package
         from NNMambaLib.volumes.files import read_volume
 
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from NNMambaLib import __version__
 from NNMambaLib.commands import (
     benchmark,
-    classify,
     demo,
     evaluate,
     info,
-    landmarks,
     models,
     random_model,
-    segment,
+    run_model,
     train,
 )
 from NNMambaLib.commands.json_report import check_outputs, check_report
@@ -24,7 +22,7 @@ from NNMambaLib.errors import NNMambaError
 from NNMambaLib.files import write_json
 from NNMambaLib.runtime.openmp import limit_spinning
 
-_COMMANDS = (segment, landmarks, classify, train, evaluate, models, info, benchmark, demo, random_model)
+_COMMANDS = (train, evaluate, models, info, benchmark, demo, random_model)
 _SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
 
 
@@ -66,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nnmamba {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    run_model.add_parsers(commands)
     for command in _COMMANDS:
         command.add_parser(commands)
     for name, subparser in commands.choices.items():

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.errors import BackendError, ModelError, VolumeError
-from NNMambaLib.inference import classification, landmarks, memory_plan, occlusion, segmentation
-from NNMambaLib.inference.preprocessing import Prepared
-from NNMambaLib.inference.run import Job, Machine
-from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.errors import BackendError
+from NNMambaLib.inference.memory_plan import MemoryNeed
+from NNMambaLib.inference.run import Resources, Run
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
@@ -26,12 +22,11 @@ from NNMambaLib.networks.scan.selective_scan import resolve_backend
 from NNMambaLib.progress import Monitor, Progress
 from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
 from NNMambaLib.runtime.devices import resolve_device
-from NNMambaLib.volumes.resampling import resample
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Volume
 
 OnProgress = Callable[[Progress], None]
 IsCancelled = Callable[[], bool]
-OnEstimate = Callable[[memory_plan.MemoryNeed], None]
+OnEstimate = Callable[[MemoryNeed], None]
 Model = str | Path | ModelPackage
 
 
@@ -48,10 +43,9 @@ class Engine:
     Raises:
         BackendError: if the device, the backend or the precision cannot be used on this machine.
 
-    All tasks take `model` (a name from the catalogue, the path of a package, or an opened one), `on_progress` and
-    `is_cancelled` (see `Monitor`), and `on_estimate`, called with the memory that the job needs before it starts. They
-    raise VolumeError for a volume that does not suit, ModelError for a package that does not, MemoryPlanError where
-    the job does not fit, and Cancelled.
+    Each task has a method; all of them go through `run`, where the arguments that they share are described. They raise
+    VolumeError for a volume that does not suit, ModelError for a package that does not, MemoryPlanError where the run
+    does not fit, and Cancelled.
     """
 
     def __init__(
@@ -82,41 +76,26 @@ class Engine:
         is_cancelled: IsCancelled | None = None,
         on_estimate: OnEstimate | None = None,
     ) -> SegmentationResult:
-        """Return the labels of a volume, on its own grid.
+        """Return the labels of a volume, on its own grid; see `run`.
 
         Args:
-            volume: one with all channels, or one for each channel in the model's order.
             mirror: average over the flips that the model allows: eight times the work for three axes.
             step: distance of neighbouring tiles, in patches, 0 < step <= 1.
-            probabilities, entropy: return these volumes too.
+            probabilities, uncertainty: return these volumes too.
             pad_small: run also where more than half of the patch would be padding.
         """
-        _check_step(step)
-        job = self._job("segmentation", model, volume, pad_small, on_progress, is_cancelled, on_estimate)
-        mirror_axes = job.manifest.input.mirror_axes if mirror else ()
-        if mirror and not mirror_axes:
-            raise ModelError(f"The model {job.manifest.name} does not allow mirroring: run it without.")
-        outputs = job.manifest.network.out_channels
-
-        def run(
-            attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module
-        ) -> segmentation.SegmentationArrays:
-            tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
-            return segmentation.segment(
-                prepared, job.volume.grid, network, attempt.device, tiling, outputs, mirror_axes, probabilities,
-                uncertainty, job.monitor,
-            )  # fmt: skip
-
-        arrays = job.run(run, job.need(probabilities, uncertainty))
-        options = {"mirror": mirror, "step": step, "pad_small": pad_small}
-        wrap = partial(Volume, matrix=job.volume.matrix, name=job.volume.name)
-        return SegmentationResult(
-            labels=wrap(arrays.labels[None]),
-            label_definitions=job.manifest.labels,
-            volumes_ml=_volumes_ml(arrays.labels, job.volume.grid, job.manifest.labels),
-            provenance=job.provenance(options),
-            probabilities=None if arrays.probabilities is None else wrap(arrays.probabilities),
-            uncertainty=None if arrays.uncertainty is None else wrap(arrays.uncertainty[None]),
+        return self.run(
+            "segmentation",
+            volume,
+            model,
+            on_progress,
+            is_cancelled,
+            on_estimate,
+            mirror=mirror,
+            step=step,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            pad_small=pad_small,
         )
 
     def detect_landmarks(
@@ -129,26 +108,10 @@ class Engine:
         is_cancelled: IsCancelled | None = None,
         on_estimate: OnEstimate | None = None,
     ) -> LandmarksResult:
-        """Return the model's landmarks in a volume, in LPS mm, each with a confidence; see `segment`."""
-        _check_step(step)
-        job = self._job("landmarks", model, volume, pad_small, on_progress, is_cancelled, on_estimate)
-        manifest = job.manifest
-
-        def run(attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module):
-            tiling = Tiling.plan(prepared.grid.shape, attempt.patch, step)
-            return landmarks.detect(
-                prepared,
-                job.volume.grid,
-                network,
-                attempt.device,
-                tiling,
-                manifest.landmarks,
-                manifest.heatmap,
-                job.monitor,
-            )
-
-        found = job.run(run, job.need())
-        return LandmarksResult(found, job.provenance({"step": step, "pad_small": pad_small}))
+        """Return the model's landmarks in a volume, in LPS mm, each with a confidence; see `segment` and `run`."""
+        return self.run(
+            "landmarks", volume, model, on_progress, is_cancelled, on_estimate, step=step, pad_small=pad_small
+        )
 
     def classify(
         self,
@@ -159,40 +122,15 @@ class Engine:
         is_cancelled: IsCancelled | None = None,
         on_estimate: OnEstimate | None = None,
     ) -> ClassificationResult:
-        """Return calibrated probabilities for each of the model's questions; see `segment`.
+        """Return calibrated probabilities for each of the model's questions; see `run`.
 
-        The volume is cropped or padded about its centre to the model's size.
+        The volume is cropped or padded about its center to the model's size.
 
         Args:
             explain: one of the questions: which regions speak for its answer, by 343 more runs of the network, each
                 with another part of the volume hidden.
         """
-        job = self._job("classification", model, volume, True, on_progress, is_cancelled, on_estimate)
-        questions = [target.name for target in job.manifest.targets]
-        if explain is not None and explain not in questions:
-            raise ModelError(
-                f"The model {job.manifest.name} does not answer '{explain}': choose one of its questions "
-                f"({', '.join(questions)})."
-            )
-        if any(size > width for size, width in zip(job.grid.shape, job.patch, strict=True)):
-            job.notices.append(f"cropped about its centre: {job.sizes}")
-
-        def run(attempt: memory_plan.Attempt, prepared: Prepared, network: nn.Module):
-            where = network, attempt.device, attempt.patch, job.manifest.targets
-            predictions = classification.classify(prepared.array, *where, job.monitor)
-            if explain is None:
-                return predictions, None
-            prediction = predictions[questions.index(explain)]
-            explanation = occlusion.explain(prepared, *where, prediction, job.monitor)
-            job.monitor.stage("Back to the input's grid", 1)
-            on_input = resample(explanation.volume, job.volume.grid, outside=0.0)
-            return predictions, replace(
-                explanation, volume=Volume(on_input.array, job.volume.matrix, f"{job.volume.name} explanation")
-            )
-
-        predictions, explanation = job.run(run, job.need(explanation=explain is not None))
-        options = {} if explain is None else {"explain": explain}
-        return ClassificationResult(predictions, job.provenance(options), explanation=explanation)
+        return self.run("classification", volume, model, on_progress, is_cancelled, on_estimate, explain=explain)
 
     def explain(
         self,
@@ -209,34 +147,45 @@ class Engine:
         target = target or package.manifest.targets[0].name
         return self.classify(volume, package, target, on_progress, is_cancelled, on_estimate)
 
-    def run(self, task: str, volume: Volume | Sequence[Volume], model: Model, **options) -> Any:
-        """Run a task by its name: `segment`, `detect_landmarks` or `classify`, with their options."""
-        tasks = {"segmentation": self.segment, "landmarks": self.detect_landmarks, "classification": self.classify}
-        return tasks[task](volume, model, **options)
-
-    def estimate_memory(
-        self, volume: Volume | Sequence[Volume], model: Model, probabilities: bool = False, uncertainty: bool = False
-    ) -> memory_plan.MemoryNeed:
-        """Return about what a job would need of memory, beside the volume; it runs nothing."""
-        package = find_package(model)
-        job = self._job(package.manifest.task, package, volume, True)
-        return job.need(probabilities, uncertainty)(job.patch, self.device)
-
-    def _job(
+    def run(
         self,
         task: str,
-        model: Model,
         volume: Volume | Sequence[Volume],
-        pad_small: bool,
+        model: Model,
         on_progress: OnProgress | None = None,
         is_cancelled: IsCancelled | None = None,
         on_estimate: OnEstimate | None = None,
-    ) -> Job:
-        volumes = [volume] if isinstance(volume, Volume) else list(volume)
-        machine = Machine(self.device, self.backend, self.precision, self.memory_limit, self.network)
-        return Job(
-            machine, task, find_package(model), volumes, pad_small, Monitor(on_progress, is_cancelled), on_estimate
-        )
+        **options: Any,
+    ) -> Any:
+        """Run a task by its name and return its result.
+
+        Args:
+            task: name of one of `inference.tasks.TASKS`.
+            volume: one with all channels, or one for each channel in the model's order.
+            model: a name from the catalogue, the path of a package, or an opened one.
+            on_progress, is_cancelled: see `Monitor`.
+            on_estimate: called with the memory that the run needs before it starts.
+            options: of the task.
+
+        Raises:
+            TypeError: if the task has no such option.
+        """
+        run = self._run(task, model, volume, options, Monitor(on_progress, is_cancelled))
+        if on_estimate is not None:
+            on_estimate(run.need())
+        return run.execute()
+
+    def estimate_memory(self, volume: Volume | Sequence[Volume], model: Model, **options: Any) -> MemoryNeed:
+        """Return about what a run of the model's task would need of memory, beside the volume; it runs nothing.
+
+        Args:
+            options: of the task, such as ``probabilities``.
+        """
+        package = find_package(model)
+        task = task_named(package.manifest.task)
+        if any(option.name == "pad_small" for option in task.options):
+            options = {"pad_small": True} | options
+        return self._run(task.name, package, volume, options).need()
 
     def network(self, package: ModelPackage, device: torch.device) -> nn.Module:
         """Return a package's network on a device, loaded once; for a CPU in the form of `folding.fold`.
@@ -252,10 +201,19 @@ class Engine:
             self._networks[key] = network.to(device)
         return self._networks[key]
 
-
-def _check_step(step: float) -> None:
-    if not 0 < step <= 1:
-        raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
+    def _run(
+        self,
+        task: str,
+        model: Model,
+        volume: Volume | Sequence[Volume],
+        options: dict[str, Any],
+        monitor: Monitor | None = None,
+    ) -> Run:
+        kind = task_named(task)
+        complete = kind.complete(options)
+        resources = Resources(self.device, self.backend, self.precision, self.memory_limit, self.network)
+        volumes = [volume] if isinstance(volume, Volume) else list(volume)
+        return Run(resources, kind, find_package(model), volumes, complete, monitor)
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
@@ -264,10 +222,3 @@ def _check_precision(precision: str, device: torch.device) -> None:
     reason = bfloat16_unavailable_reason(device)
     if precision == "bfloat16" and reason is not None:
         raise BackendError(f"The precision bfloat16 cannot be used ({reason}): choose --precision float32.")
-
-
-def _volumes_ml(labels: np.ndarray, grid: Grid, definitions) -> dict[str, float]:
-    counts = np.zeros(len(definitions) + 1, np.int64)
-    for plane in labels:
-        counts += np.bincount(plane.ravel(), minlength=len(counts))
-    return {label.name: float(counts[label.value] * grid.voxel_volume / 1000) for label in definitions}

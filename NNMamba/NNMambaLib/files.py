@@ -13,8 +13,12 @@ from typing import Any
 from NNMambaLib.errors import OutputError, VolumeError
 
 
-def check_writable(path: str | Path, overwrite: bool = False) -> Path:
+def check_writable(path: str | Path, overwrite: bool = False, option: str = "--overwrite") -> Path:
     """Return the path, once it is sure that a file can be made there.
+
+    Args:
+        overwrite: whether a file that exists may be replaced.
+        option: the command line's option for that, which the message names.
 
     Raises:
         OutputError: if the folder is missing or not writable, the name is too long, or the file exists and must not be
@@ -26,7 +30,7 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}): choose another name.") from error
     if exists and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten (--overwrite).")
+        raise OutputError(f"{path} exists already: choose another name, or allow it to be overwritten ({option}).")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give the name of a file.")
     folder = path.parent

@@ -1,4 +1,4 @@
-"""Progress and cancellation of a job."""
+"""Progress and cancellation of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from NNMambaLib.errors import Cancelled
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: `done` of `total` steps of a stage; seconds left of it, or None while unknown."""
+    """How far a run is: `done` of `total` steps of a stage, and the seconds left of it, None while unknown."""
 
     stage: str
     done: int
@@ -21,11 +21,11 @@ class Progress:
 
 
 class Monitor:
-    """Times a job's stages, reports progress and stops it when asked to.
+    """Times the stages of a run, reports progress, and stops the run when asked to.
 
     Args:
         on_progress: called at each stage's start and after each of its steps.
-        is_cancelled: asked before each step; once it returns True the job ends with `Cancelled`.
+        is_cancelled: asked before each step; once it returns True the run ends with `Cancelled`.
     """
 
     def __init__(
@@ -36,12 +36,13 @@ class Monitor:
         self._on_progress = on_progress or (lambda progress: None)
         self._is_cancelled = is_cancelled or (lambda: False)
         self._began = time.perf_counter()
+        # The current one, and when it began.
         self._stage: tuple[str, float] | None = None
         self._done, self._total = 0, 0
         self.seconds: dict[str, float] = {}
 
     def stage(self, name: str, total: int = 1) -> None:
-        """End the stage before and begin one of `total` steps.
+        """End the previous stage and begin one of `total` steps.
 
         Raises:
             Cancelled: if the caller asked for it.
@@ -63,13 +64,14 @@ class Monitor:
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
-        """Count the time of the context for another stage than the one that goes on."""
+        """Attribute the time of the context to another stage than the current one."""
         began = time.perf_counter()
         try:
             yield
         finally:
             seconds = time.perf_counter() - began
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            assert self._stage is not None, "a stage has begun"
             stage, stage_began = self._stage
             self._stage = stage, stage_began + seconds
 
@@ -85,6 +87,7 @@ class Monitor:
     def _report(self) -> None:
         if self._is_cancelled():
             raise Cancelled("The job was cancelled; nothing was changed.")
+        assert self._stage is not None, "a stage has begun"
         name, began = self._stage
         elapsed = time.perf_counter() - began
         left = elapsed / self._done * (self._total - self._done) if self._done else None

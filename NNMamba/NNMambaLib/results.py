@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.volumes.volume import Volume
@@ -18,12 +19,12 @@ class Provenance:
     Attributes:
         model, model_version, weights_sha256, engine_version: what computed it.
         device, scan_backend: where and how, as they were in the end.
-        options: as asked for, such as mirroring and the tiles' step.
+        options: as they were asked for, such as mirroring and the tiles' step.
         started: UTC, ISO 8601.
         seconds: by stage, and in all (``total``).
-        notices: every way in which the run departed from what was asked for: resampled channels, padding, steps down
-            to fit the memory. Empty where nothing did.
-        licence: of the model; empty where it states none.
+        notices: every way in which the run departed from what was asked for: resampled channels, padding, smaller
+            patches to fit the memory. Empty if there was none.
+        licence: of the model; empty if it states none.
     """
 
     model: str
@@ -40,6 +41,28 @@ class Provenance:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class Result(Protocol):
+    """What the results of all tasks have: each is a frozen dataclass whose volumes are fields of it."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+
+T = TypeVar("T")
+
+
+def map_volumes(result: T, function: Callable[[Volume], Volume]) -> T:
+    """Return a result with each of its volumes replaced by what a function makes of it."""
+    if isinstance(result, Volume):
+        return function(result)  # type: ignore[return-value] # a Volume, as T is
+    if not is_dataclass(result) or isinstance(result, type):
+        return result
+    values = {entry.name: getattr(result, entry.name) for entry in fields(result)}
+    mapped = {name: map_volumes(value, function) for name, value in values.items()}
+    changed = {name: value for name, value in mapped.items() if value is not values[name]}
+    return replace(result, **changed) if changed else result
 
 
 @dataclass(frozen=True)

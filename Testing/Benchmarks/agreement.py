@@ -1,4 +1,4 @@
-"""How near the forms of the networks are to the plain ones in float64, and whether labels are the same.
+"""Agreement of the networks' forms with the plain ones in float64, and of the labels that they give.
 
     python Testing/Benchmarks/agreement.py --size 64
 
@@ -17,7 +17,7 @@ from forms import FORMS, available_forms, random_volume
 from part import Goal, Part, main, make_parser
 
 from NNMambaLib.engine import Engine
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, find_package, sample_volume
 from NNMambaLib.models.package import ModelPackage
@@ -33,7 +33,7 @@ LIVELY = "lively weights"
 
 
 class EngineAsTrained(Engine):
-    """The engine with networks as they were trained, not in the form that it takes for inference."""
+    """The engine with networks as they were trained, not folded for inference."""
 
     def network(self, package: ModelPackage, device: torch.device) -> torch.nn.Module:
         return package.load().to(device)

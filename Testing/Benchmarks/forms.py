@@ -1,4 +1,4 @@
-"""The forms of a network that the benchmarks compare, all with the same random weights, and what they need to run."""
+"""The forms of a network that the benchmarks compare, all with the same random weights."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,6 +14,7 @@ from NNMambaLib.networks.folding.fold import fold
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.runtime.allocation import memory_kept
+from NNMambaLib.volumes.volume import Shape
 from perturbed_networks import perturbed_network
 
 _PLAIN = {"SEG-CSS": PlainSegCss, "CLS": PlainClassifier}
@@ -23,7 +24,7 @@ _PLAIN = {"SEG-CSS": PlainSegCss, "CLS": PlainClassifier}
 class Form:
     """One way of computing a network: plain eager modules (no backend), the network as trained, or folded.
 
-    With `bfloat16` the folded network's convolutions compute in that, which is not exact.
+    With `bfloat16` the folded network's convolutions compute in that type, which is not exact.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Form:
 
     @property
     def context(self) -> Callable[[], AbstractContextManager] | None:
-        """What the engine runs this form in."""
+        """The context in which the engine runs this form."""
         return memory_kept if self.folded else None
 
     @property
@@ -82,6 +83,6 @@ def available_forms(forms: tuple[Form, ...] = FORMS) -> tuple[list[Form], list[s
     )
 
 
-def random_volume(size: tuple[int, int, int], channels: int = 1) -> torch.Tensor:
+def random_volume(size: Shape, channels: int = 1) -> torch.Tensor:
     """Return noise (1, channels, z, y, x), the same in every process."""
     return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(1))

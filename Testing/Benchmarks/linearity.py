@@ -18,7 +18,7 @@ from part import Goal, Part, main, make_parser
 from scan import NUMBA, TORCH, Inputs, prepare, scans
 
 from NNMambaLib.engine import Engine
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
 
 # A slope above this is not linear: in five sizes that span a factor of 16 it is half as much again.

@@ -1,4 +1,4 @@
-"""What the benchmarks share: times taken in turn, memory of a process, work in a fresh one, the machine in words.
+"""Shared by the benchmarks: times taken in turn, a process's memory, work in a fresh process, the machine as text.
 
 Importing this module first puts the checkout's packages on the path, so that benchmarks run without an installation.
 """
@@ -28,7 +28,7 @@ from NNMambaLib.runtime.openmp import limit_spinning  # noqa: E402
 
 MIB, GIB = 2**20, 2**30
 
-# What changes times or memory of everything that is compared; a fresh process does without.
+# Variables that change times or memory of everything compared; fresh processes run without them.
 _DISTURBING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
@@ -39,8 +39,8 @@ class Contestant:
     Attributes:
         run: the work; it returns an output to compare, or anything.
         warm_up: called once before; by default the work itself.
-        context: entered anew for each repeat, in which the work is done once untimed and once timed: for what an
-            engine switches on once and for many tiles, and what the others must not profit from.
+        context: entered for each repeat, in which the work is done once untimed and once timed: for what an engine
+            switches on once for many tiles, and what the others must not profit from.
         repeats: at most; None for as many as the rest.
     """
 
@@ -62,7 +62,7 @@ class Times:
 
     @property
     def spread(self) -> str:
-        """Fastest to slowest, in words."""
+        """Fastest to slowest, as text."""
         return f"{format_seconds(min(self.seconds))} to {format_seconds(max(self.seconds))}"
 
     def as_dict(self) -> dict:
@@ -101,11 +101,10 @@ def largest_difference(output: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def extra_memory(run: Callable[[], object]) -> int:
-    """Return the bytes by which resident memory rises at most while something runs; to be called in a fresh process."""
+    """Return the bytes by which resident memory rises at most while `run` runs; for a fresh process."""
     gc.collect()
     if sys.platform == "linux":
-        # Of what was built and warmed up before: give back what was freed, which would be used again, unseen, and
-        # forget its peak.
+        # Give memory freed while warming up back to the system, for reusing it would not be seen, and reset the peak.
         library = ctypes.CDLL(None)
         if hasattr(library, "malloc_trim"):
             library.malloc_trim(0)
@@ -141,14 +140,14 @@ def in_fresh_process(script: str, *arguments: object) -> dict:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment as the engine's own processes have it, without what would change all that is compared."""
+    """Return the environment of the engine's own processes, without variables that change all that is compared."""
     environment = {name: value for name, value in os.environ.items() if name not in _DISTURBING}
     limit_spinning(environment)
     return environment
 
 
 def machine(packages: Iterable[str] = ()) -> str:
-    """Return processor, cores, memory and versions, those of further packages too, in one line."""
+    """Return processor, cores, memory and versions, also of further packages, in one line."""
     memory = psutil.virtual_memory().total / GIB
     versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
     versions += [package_version(name) for name in ("numba", *packages)]
@@ -163,7 +162,7 @@ def package_version(name: str) -> str:
 
 
 def load() -> str:
-    """Return how many processes wanted a core in the last minute: timings mean little where others do.
+    """Return how many processes wanted a core in the last minute: timings mean little beside others.
 
     Variables of the environment that change times or memory are named too.
     """

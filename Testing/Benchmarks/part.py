@@ -18,7 +18,7 @@ from measure import clean_environment, load, machine
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit that a measured value is to keep: at least `limit`, or at most."""
+    """A limit for a measured value: at least `limit`, or at most with `at_most`."""
 
     what: str
     value: float
@@ -39,7 +39,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Check:
-    """Something without which the times would mean nothing, such as outputs that agree."""
+    """A condition without which the times would mean nothing, such as outputs that agree."""
 
     what: str
     kept: bool
@@ -118,7 +118,7 @@ def make_parser(description: str, repeats: int | None = None) -> argparse.Argume
 def main(options: argparse.Namespace, measure: Callable[[argparse.Namespace], Part], packages=()) -> int:
     """Measure, print and keep a part; return 0 if its checks were kept, whether its goals were or not.
 
-    It is measured in a process with the environment of the engine's own ones, if need be in another than this.
+    It is measured in the environment of the engine's own processes, if need be in another process than this one.
 
     Args:
         packages: whose versions matter, beside Python's, torch's and numba's.

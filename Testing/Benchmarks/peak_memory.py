@@ -30,14 +30,14 @@ def synthetic_ct(size: tuple[int, int, int]) -> np.ndarray:
 
 def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
     """Write the volume and the model package; return their paths."""
-    from NNMambaLib.models.random_package import random_manifest, write_random_package
+    from NNMambaLib.support.random_package import random_manifest, write_random_package
     from NNMambaLib.volumes.files import write_volume
     from NNMambaLib.volumes.volume import Volume
 
     volume, model = folder / "ct.nrrd", folder / "model"
     matrix = np.diag([*options.spacing, 1.0])
     write_volume(Volume(synthetic_ct(options.size)[None], matrix, "synthetic CT"), volume)
-    spacing = options.model_spacing or options.spacing
+    spacing = tuple(options.model_spacing or options.spacing)
     manifest = random_manifest(
         "segmentation", "SEG-CSS", options.labels, options.width, patch=(options.patch,) * 3, spacing=spacing
     )
@@ -46,12 +46,12 @@ def prepare(folder: Path, options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def segment(volume: Path, model: Path, step: float, threads: int) -> dict:
-    """Segment and return what was measured; to be called in a fresh process.
+    """Segment a volume and return what was measured; for a fresh process.
 
     Returns:
-        ``peak``, ``before``, ``input``: bytes resident at most, resident once the volume was read, and of its voxels.
+        ``peak``: largest resident memory in bytes; ``before``: once the volume was read; ``input``: of its voxels.
         ``seconds``: of each stage, and ``total``.
-        ``labels``: how many were found; ``notices``: the engine's.
+        ``labels``: number of labels found; ``notices``: the engine's.
     """
     import torch
 

@@ -21,7 +21,7 @@ _NONLINEARITY = {"nonlin": nn.LeakyReLU, "nonlin_kwargs": {"inplace": True}}
 
 @dataclass(frozen=True)
 class Peer:
-    """A network of others: `build` makes it for one channel and a number of labels; `package` is what it needs."""
+    """A network by other authors: `build` makes it for one channel and a number of labels, from `package`."""
 
     name: str
     package: str
@@ -29,7 +29,7 @@ class Peer:
 
     @property
     def missing(self) -> str | None:
-        """Why the network cannot be had here, or None."""
+        """Why the network cannot be built here, or None."""
         if find_spec(self.package) is None:
             return f"{self.package} is not installed (extra benchmark)"
         return None

@@ -1,9 +1,9 @@
-"""Seconds of one patch: SEG-CSS, folded, against networks of others, all eager PyTorch in float32.
+"""Seconds of one patch: SEG-CSS, folded, against networks by other authors, all eager PyTorch in float32.
 
     python Testing/Benchmarks/peers.py --size 128 --repeats 3
 
 The same patch and as many classes for all; weights are random, which changes no time. Times are taken in turn in one
-process. Networks of others run as their packages make them. Needs the extra ``benchmark``; prints a Markdown table.
+process. The other networks run as their packages make them. Needs the extra ``benchmark``; prints a Markdown table.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The benchmarks' picture: seconds against size, of whole segmentations and of the scan alone."""
+"""Draw the benchmarks' picture: seconds against size, of whole segmentations and of the scan alone."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The parts' JSON files to one table of goals, the parts' tables and a picture.
+"""Make one table of goals, the parts' tables and a picture from the parts' JSON files.
 
     python Testing/Benchmarks/report.py
 

@@ -1,10 +1,10 @@
-"""Every part of the benchmarks, each in a fresh process, and the report: about 25 minutes on two cores.
+"""Run every part of the benchmarks, each in a fresh process, and write the report: about 25 minutes on two cores.
 
     python Testing/Benchmarks/run_all.py --threads 2
 
-Parts that are measured already are left as they are, so that a run that was stopped goes on; ``--again`` measures them
-anew. ``--quick`` is for trying the scripts: its sizes are too small for figures. The report is
-Documentation/benchmarks.md and benchmarks.png, but beside the results with ``--quick``.
+Parts that are measured already are left as they are, so that a run that was stopped can be resumed; ``--again``
+measures them again. ``--quick`` is for trying the scripts: its sizes are too small to mean anything. The report is
+Documentation/benchmarks.md and benchmarks.png; with ``--quick`` it is written beside the results.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="of all that is measured (2)")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="some of the parts")
-    parser.add_argument("--again", action="store_true", help="measure also what is measured already")
+    parser.add_argument("--again", action="store_true", help="also measure what is measured already")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that the scripts work")
     parser.add_argument("--results", type=Path, metavar="DIR", help="for the parts' JSON (build/benchmarks)")
     options = parser.parse_args()

@@ -34,7 +34,7 @@ FASTER = ((NUMBA, LOOP, 70), (NUMBA, MAMBAPY, 45), (TORCH, LOOP, 8))
 
 
 class Inputs:
-    """Random inputs as a network's are: u, delta (batch, L, E); A (E, N); B, C (batch, L, N); D (E,)."""
+    """Random inputs like those in a network: u, delta (batch, L, E); A (E, N); B, C (batch, L, N); D (E,)."""
 
     def __init__(self, batch: int, length: int, channels: int, states: int):
         generator = torch.Generator().manual_seed(1)
@@ -53,7 +53,7 @@ class Inputs:
 
 
 def prepare(name: str, inputs: Inputs) -> Callable[[], torch.Tensor]:
-    """Return the scan of a name, its inputs laid out beforehand as it wants them; its output is (batch, L, E)."""
+    """Return the named scan of inputs that are laid out beforehand as it needs them; its output is (batch, L, E)."""
     tensors = inputs.tensors()
     if name == LOOP:
         u, delta, B, C = (t.mT.contiguous() for t in (inputs.u, inputs.delta, inputs.B, inputs.C))
@@ -81,7 +81,7 @@ def scans() -> tuple[list[str], list[str]]:
 
 @torch.inference_mode()
 def measure_memory(name: str, options: argparse.Namespace) -> dict:
-    """Return the extra bytes of one scan; to be called in a fresh process."""
+    """Return the extra bytes of one scan; for a fresh process."""
     prepare(name, Inputs(1, 64, options.channels, options.states))()  # compiles kernels and starts thread pools
     return {"bytes": extra_memory(prepare(name, Inputs(1, options.length, options.channels, options.states)))}
 

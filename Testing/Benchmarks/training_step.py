@@ -5,7 +5,7 @@
 A step is forward, loss (Dice and cross-entropy, deep supervision), backward and AdamW. Only the scan differs: numba's
 kernels, PyTorch's two passes, both of which recompute the states when they go back, and a plain loop over the tokens,
 through which autograd stores every state (batch x L x E x N). All have the same weights, and the gradients of the
-first step are compared. Times are taken in turn in one process; memory is the peak above weights, optimiser and batch,
+first step are compared. Times are taken in turn in one process; memory is the peak above weights, optimizer and batch,
 each in a process of its own. Prints a Markdown table. Needs the extra ``train``.
 """
 
@@ -40,14 +40,14 @@ def form_names() -> list[str]:
 
 
 def plain_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, backend):
-    """As `selective_scan` with everything given, in operations that autograd knows."""
+    """Return the same as `selective_scan` with all arguments given, in operations that autograd knows."""
     delta = F.softplus(delta + delta_bias)
     y = sequential_scan(u.mT, delta.mT, A, B.mT, C.mT, D)
     return y.mT * F.silu(z)
 
 
 class Step:
-    """A network with its optimiser, and a batch for it."""
+    """A network with its optimizer, and a batch for it."""
 
     def __init__(self, form: str, options: argparse.Namespace):
         self._form = form
@@ -76,9 +76,9 @@ class Step:
 
 
 def measure_memory(form: str, options: argparse.Namespace) -> dict:
-    """Return the extra bytes of one step; to be called in a fresh process."""
+    """Return the extra bytes of one step; for a fresh process."""
     step = Step(form, options)
-    step.run(min(32, options.size))  # compiles kernels, starts thread pools and fills the optimiser
+    step.run(min(32, options.size))  # compiles kernels, starts thread pools and fills the optimizer
     before = resident_bytes()
     step.run(options.size)
     return {"bytes": peak_resident_bytes() - before}

@@ -1,4 +1,4 @@
-"""What the worker costs a panel: start of a first and a second job, handing over a large volume, a window that hangs.
+"""The worker's cost to a panel: start of a first and a second job, hand-over of a large volume, pauses of the window.
 
     python Testing/Benchmarks/worker.py
 
@@ -26,9 +26,9 @@ _STARTED = ("Segmenting",)
 
 
 def measure(folder: Path) -> dict:
-    """Drive the panel; return seconds, bytes and milliseconds. To be called in a fresh process."""
+    """Drive the panel and return seconds, bytes and milliseconds; for a fresh process."""
     os.environ["NNMAMBA_MODELS"] = str(folder)
-    from NNMambaLib.models.random_package import random_manifest, write_random_package
+    from NNMambaLib.support.random_package import random_manifest, write_random_package
     from slicer_host import SlicerHost
 
     manifest = random_manifest("segmentation", outputs=4, base_width=4, patch=(48, 48, 48), spacing=(1.0, 1.0, 1.0))

@@ -6,8 +6,19 @@ that the state hardly reaches the output. Here a flip, the tokens' order or D ch
 
 import torch
 
+from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.networks.variants import build_network
+from NNMambaLib.networks.variants import build
+
+# Outputs of the deep supervision heads of the variants that are published with them; None: as many as labels.
+PUBLISHED_HEADS = {"SEG-NNU": None, "SEG-NNU2": 4}
+
+
+def build_network(variant, in_channels, out_channels, base_width=32, deep_supervision=None):
+    """Return a new network in training mode; `deep_supervision` None: with heads where it is published with them."""
+    with_heads = variant in PUBLISHED_HEADS if deep_supervision is None else deep_supervision
+    heads = PUBLISHED_HEADS.get(variant) or out_channels
+    return build(NetworkDescription(variant, in_channels, out_channels, base_width, heads if with_heads else None))
 
 
 def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, deep_supervision=None, seed=0):
@@ -21,7 +32,7 @@ def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, dee
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.normal_(0, 0.2)
             if isinstance(module, Mamba):
-                _enliven(module)
+                enliven(module)
 
         # Statistics of a volume, as training would leave them, keep every layer's output near one; then they are moved.
         for norm in norms:
@@ -35,10 +46,10 @@ def perturbed_network(variant, in_channels=2, out_channels=5, base_width=32, dee
 
 
 def random_network(variant, in_channels=1, out_channels=14, base_width=32, seed=0):
-    """Return a new network in evaluation mode whose normalisations are not the identity.
+    """Return a new network in evaluation mode whose BatchNorm is not the identity.
 
-    It amplifies rounding no more than trained networks do, other than a perturbed one, whose states and statistics are
-    lively enough to make one part in ten million ten in a million.
+    It amplifies rounding no more than trained networks do. A perturbed one does: its states and statistics turn one
+    part in ten million into ten in a million.
     """
     torch.manual_seed(seed)
     network = build_network(variant, in_channels, out_channels, base_width)
@@ -52,7 +63,7 @@ def random_network(variant, in_channels=1, out_channels=14, base_width=32, seed=
     return network.eval()
 
 
-def _enliven(mamba):
+def enliven(mamba):
     """Let the state decide much of the output and remember over a few up to hundreds of tokens."""
     mamba.conv1d.weight.mul_(2)
     mamba.x_proj.weight.mul_(2)

@@ -1,18 +1,17 @@
-"""Write what `nnmamba evaluate` compares for `brain-landmarks`, and print how often nothing was found where nothing is.
+"""Write what `nnmamba evaluate` compares for `brain-landmarks`, and print what it finds where no head is.
 
     python -m NNMambaBrainModels.brain_landmarks.evaluate --heads DIR --sources DIR --samseg DIR --output DIR
 
 Writes pairs of folders of markups:
 
     deformed-t1/{prediction,reference}  the MNI152 2009c average, T1w, under deformations that were not trained on
-    deformed-t2/{prediction,reference}  the same with its T2w, which was kept out of training
-    centroids/{prediction,reference}    people who were kept out; reference: the centroids of SAMSEG's structures
-    affine/{prediction,reference}       the same points from the average, registered to the person (affine, SimpleITK)
+    deformed-t2/{prediction,reference}  the same with its T2w, kept out of training
+    centroids/{prediction,reference}    subjects kept out of training; reference: the centroids of SAMSEG's structures
+    affine/{prediction,reference}       the same points from the average, registered to the subject (affine, SimpleITK)
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import SimpleITK as sitk
 from NNMambaBrainModels.brain_landmarks.package import PACKAGE
 from NNMambaBrainModels.brain_landmarks.samples import PRESENT, landmark_target
 from NNMambaBrainModels.brain_landmarks.train import SYNTHESIS, average_head
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead, landmarked
 from NNMambaBrainModels.heads.head_model import HeadModel
@@ -36,7 +36,7 @@ from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.results import Landmark, LandmarksResult
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.itk import to_image
-from NNMambaLib.volumes.volume import LPS_TO_RAS, Grid, Volume
+from NNMambaLib.volumes.volume import LPS_TO_RAS, Grid, Position, Volume
 
 DEFORMED_CASES = 20
 DEFORMED_SEED = 4027
@@ -54,26 +54,26 @@ WRONG = ("chest-ct", "macaque")
 _NOISE_SHAPE = (96, 112, 96)
 
 
-def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[np.ndarray | None]]:
-    """Case `number`: a deformed, degraded volume of the head, and where its landmarks are, LPS mm (None: not in it)."""
+def deformed(head: LandmarkedHead, number: int) -> tuple[Volume, list[Position | None]]:
+    """Return case `number`: a deformed, degraded volume of the head, and its landmarks in LPS mm (None: outside it)."""
     sample = synthesize(head.head, DEFORMED, np.random.default_rng((DEFORMED_SEED, number)))
     matrix = LPS_TO_RAS @ np.diag([DEFORMED.spacing] * 3 + [1.0])
     grid = Grid(DEFORMED.shape, matrix)
     target = landmark_target(sample, head.landmarks).numpy()
-    positions = [grid.to_physical([row[:3]])[0] if row[3] == PRESENT else None for row in target]
+    positions = [_position(grid, row[:3]) if row[3] == PRESENT else None for row in target]
     return Volume(sample.intensity.numpy()[None], matrix, f"deformed {number}"), positions
 
 
-def samseg_centroids(path: Path) -> list[np.ndarray | None]:
-    """The landmarks of a label map by SAMSEG, LPS mm; None for the fiducials, which it does not tell."""
+def samseg_centroids(path: Path) -> list[Position | None]:
+    """Return the landmarks of a label map by SAMSEG in LPS mm; None for the fiducials, which it does not show."""
     coded, codes = samseg_structures(path)
-    head = HeadModel("person", "person", coded & (LEFT_BIT - 1), coded, left=(coded & LEFT_BIT) > 0)
+    head = HeadModel("subject", "subject", coded & (LEFT_BIT - 1), coded, left=(coded & LEFT_BIT) > 0)
     found = landmarked(head).landmarks
-    return [None if np.isnan(row).any() else codes.grid.to_physical([row[::-1]])[0] for row in found]
+    return [None if np.isnan(row).any() else _position(codes.grid, row[::-1]) for row in found]
 
 
-def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndarray | None]:
-    """The average's centroids, carried to a person's volume by an affine registration (mutual information)."""
+def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[Position | None]:
+    """Return the average's centroids, carried to a subject's volume by an affine registration (mutual information)."""
     fixed = sitk.Cast(to_image(volume), sitk.sitkFloat32)
     template = read_ras(source_path(sources, "09c-T1w"))
     moving = sitk.Cast(template, sitk.sitkFloat32)
@@ -94,18 +94,19 @@ def affine_centroids(volume: Volume, heads: Path, sources: Path) -> list[np.ndar
     to_subject = start.GetInverse()
     indices = landmarked(HeadModel.load(heads / "09c.npz")).landmarks[len(FIDUCIALS) :, ::-1]
     points = [template.TransformContinuousIndexToPhysicalPoint(index) for index in indices.tolist()]
-    return [None] * len(FIDUCIALS) + [np.array(to_subject.TransformPoint(point)) for point in points]
+    carried: list[Position] = [to_subject.TransformPoint(point) for point in points]
+    return [*[None] * len(FIDUCIALS), *carried]
 
 
 def noise() -> Volume:
-    """A head's worth of noise."""
+    """Return a volume of noise, as large as a head."""
     values = np.random.default_rng(0).standard_normal((1, *_NOISE_SHAPE)).astype(np.float32)
     return Volume(values, LPS_TO_RAS @ np.diag([2.0, 2.0, 2.0, 1.0]), "noise")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         volume = held_out_volume(subject, options.sources)
         result = engine.detect_landmarks(volume, options.package)
         truth = samseg_centroids(options.samseg / f"{subject.name}.nii.gz")
-        predicted = [None] * len(FIDUCIALS) + _points(result)[len(FIDUCIALS) :]
+        predicted: list[Position | None] = [*[None] * len(FIDUCIALS), *_points(result)[len(FIDUCIALS) :]]
         _write_pair(options.output / "centroids", subject.name, result, predicted, truth)
         carried = affine_centroids(volume, options.heads, options.sources)
         _write_pair(options.output / "affine", subject.name, result, carried, truth)
@@ -137,7 +138,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{name}: {_count(found)}", flush=True)
 
 
-def _points(result: LandmarksResult) -> list[np.ndarray | None]:
+def _position(grid: Grid, index: np.ndarray) -> Position:
+    """Return where a voxel index (x, y, z) lies."""
+    x, y, z = grid.to_physical(index[None])[0].tolist()
+    return x, y, z
+
+
+def _points(result: LandmarksResult) -> list[Position | None]:
     return [landmark.position for landmark in result.landmarks]
 
 
@@ -147,11 +154,17 @@ def _count(result: LandmarksResult) -> str:
     return f"{found} of {len(LANDMARKS)} found, highest confidence {highest:.3f}"
 
 
-def _write_pair(folder: Path, case: str, result: LandmarksResult, predicted, truth) -> None:
+def _write_pair(
+    folder: Path,
+    case: str,
+    result: LandmarksResult,
+    predicted: list[Position | None],
+    truth: list[Position | None],
+) -> None:
     for name, points in (("prediction", predicted), ("reference", truth)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         chosen = tuple(
-            Landmark(d.name, d.definition, None if p is None else tuple(float(v) for v in p), 1.0)
+            Landmark(d.name, d.definition, p, 1.0)
             for d, p in zip(LANDMARKS, points, strict=True)
             if not (folder.name in ("centroids", "affine") and d in FIDUCIALS)
         )

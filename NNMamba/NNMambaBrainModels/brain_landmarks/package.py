@@ -3,28 +3,29 @@
     python -m NNMambaBrainModels.brain_landmarks.package --heads DIR --sources DIR --checkpoint FILE
 
 takes the checkpoint of the last stage, recalibrates BatchNorm, fits confidence on held-out samples, and stores the
-weights in half precision. `--metrics` is a JSON list of figures for the manifest. The card
-beside it is written by hand and left alone.
+weights in half precision. `--metrics` is a JSON list of metrics for the manifest. The card
+beside it is written by hand and not touched.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_landmarks.samples import PRESENT, UNKNOWN, SyntheticLandmarks
-from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_heads
+from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_landmarked_heads
 from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.command_line import command_parser
+from NNMambaBrainModels.heads.dataset import Item
+from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
-from NNMambaBrainModels.recipe import recipe_parser
-from NNMambaBrainModels.synthesis.synthesis import NORMALIZATION_PERCENTILES
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import (
@@ -33,7 +34,6 @@ from NNMambaLib.models.manifest import (
     InputSpecification,
     Manifest,
     Metric,
-    Normalization,
 )
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_heatmap_decoding
@@ -51,7 +51,7 @@ CALIBRATION_OUTLIERS = 0.4
 CALIBRATION_MM = 5.0
 
 
-def calibrate(network: nn.Module, samples: Dataset) -> HeatmapDecoding:
+def calibrate(network: nn.Module, samples: Iterable[Item]) -> HeatmapDecoding:
     """Fit confidence to held-out samples: the probability that a landmark is within CALIBRATION_MM of its position."""
     spacing = np.array([SYNTHESIS.spacing] * 3)
     grid = Grid(SYNTHESIS.shape, np.diag([*spacing, 1.0]))
@@ -81,8 +81,8 @@ def average(network: nn.Module, other: nn.Module) -> None:
 def make_manifest(
     steps: int, decoding: HeatmapDecoding, metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest after so many steps of training; `history` says what they began from."""
-    low, high = NORMALIZATION_PERCENTILES
+    """Return the manifest after so many steps of training; `history` says what they began from."""
+    (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     names = [name for name in TRAINING_SOURCES if name != "09c-T2w"]
     return Manifest(
         name="brain-landmarks",
@@ -92,11 +92,9 @@ def make_manifest(
         task="landmarks",
         network=NETWORK,
         input=InputSpecification(
-            channels=(
-                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("t1", "t1w", "t2", "mr")),
-            ),
-            patch=SYNTHESIS.shape[::-1],
-            spacing=(SYNTHESIS.spacing,) * 3,
+            channels=(Channel("MR", SYNTHESIS.normalization, ("t1", "t1w", "t2", "mr")),),
+            patch=(x, y, z),
+            spacing=(spacing, spacing, spacing),
             orientation="RAS",
         ),
         landmarks=LANDMARKS,
@@ -111,17 +109,17 @@ def make_manifest(
             "data_seed": STAGES[-1].data_seed,
             "history": history,
             "confidence": f"probability of being within {CALIBRATION_MM:g} mm, fitted on unseen synthetic samples",
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in [*names, "09c-afids"]
-            ],
+            "training_data": training_data([*names, "09c-afids"]),
         },
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
+    parser.add_argument("--heads", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument(
         "--average-with", type=Path, help="checkpoint of the stage before, for the mean of both stages' weights"
@@ -133,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.set_num_threads(options.threads)
     trainer = Trainer.resume(STAGES[-1].objective, options.checkpoint, device="cpu")
-    heads = load_heads(options.heads, options.sources)
+    heads = load_landmarked_heads(options.heads, options.sources)
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
     samples = SyntheticLandmarks(heads, SYNTHESIS, STAGES[-1].data_seed, RECALIBRATION_SAMPLES, first)

@@ -3,31 +3,36 @@
     python -m NNMambaBrainModels.brain_landmarks.picture --heads DIR --sources DIR
         --evaluation DIR --output PNG
 
-`--evaluation` is the output of `evaluate_brain_landmarks`. Each slice goes through the true position (circle); the
+`--evaluation` is what `brain_landmarks.evaluate` wrote. Each slice goes through the true position (circle); the
 cross is what was found, projected onto it.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from NNMambaBrainModels.brain_landmarks.evaluate import deformed
 from NNMambaBrainModels.brain_landmarks.train import average_head
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.evaluation.cases import paired_markups
 from NNMambaLib.export.markups_file import read_markups
+from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, plane, show
 from NNMambaLib.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WORST = 4
 _FOLDERS = {"deformed-t1": "T1w", "deformed-t2": "T2w"}
-_HALF_MM = 40.0
+_WIDTH_MM = 80.0
 _ROW_INCHES = (7.2, 1.9)
 
 
 def worst_landmarks(folder: Path) -> list[tuple[float, str, str, np.ndarray, np.ndarray]]:
-    """Error in mm, case, name, true and found position (LPS mm) of the worst landmarks, each case and name once."""
+    """Return the worst landmarks: error in mm, case, name, true and found position (LPS mm); no case or name twice."""
     errors = []
     for case, (found, truth) in paired_markups(folder / "prediction", folder / "reference").items():
         found, truth = read_markups(found), read_markups(truth)
@@ -43,7 +48,7 @@ def worst_landmarks(folder: Path) -> list[tuple[float, str, str, np.ndarray, np.
 
 
 def draw(heads: Path, sources: Path, evaluation: Path, output: Path) -> None:
-    """A row for each contrast: its worst landmarks on sagittal slices."""
+    """Write a PNG with a row for each contrast: its worst landmarks on sagittal slices."""
     from matplotlib.figure import Figure
 
     width, height = _ROW_INCHES
@@ -53,26 +58,21 @@ def draw(heads: Path, sources: Path, evaluation: Path, output: Path) -> None:
         head = average_head(heads, sources, contrast)
         for axes, (error, case, name, truth, found) in zip(row, worst_landmarks(evaluation / folder), strict=False):
             volume, _ = deformed(head, int(case))
-            _draw_landmark(axes, volume, truth, found)
-            axes.set_title(f"{contrast} {name}: {error:.1f} mm", fontsize=7)
+            draw_landmark(axes, volume, truth, found, f"{contrast} {name}: {error:.1f} mm")
     figure.savefig(output)
 
 
-def _draw_landmark(axes, volume: Volume, truth: np.ndarray, found: np.ndarray) -> None:
-    x, *center = volume.grid.to_index([truth])[0]
-    where = volume.grid.to_index([found])[0][1:]
-    half = _HALF_MM / volume.grid.spacing[0]
-    axes.imshow(volume.array[0, :, :, round(x)], cmap="gray", origin="lower", vmin=0, vmax=1)
-    axes.plot(*center, "o", markersize=9, fillstyle="none", color="#ffd166")
-    axes.plot(*where, "x", markersize=6, color="#ef476f")
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlim(center[0] - half, center[0] + half)
-    axes.set_ylim(center[1] - half, center[1] + half)
+def draw_landmark(axes: Axes, volume: Volume, truth: np.ndarray, found: np.ndarray, title: str) -> None:
+    """Draw the sagittal slice about a landmark's true position, and the position found; LPS mm."""
+    where = plane(volume.grid, "Sagittal", ANATOMICAL_PLANES["Sagittal"], truth, _WIDTH_MM)
+    show(axes, gray(volume, where, (0.0, 1.0)), title, where.letters)
+    axes.plot(*where.pixel(truth), "o", markersize=9, fillstyle="none", color="#ffd166")
+    axes.plot(*where.pixel(found), "x", markersize=6, color="#ef476f")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)

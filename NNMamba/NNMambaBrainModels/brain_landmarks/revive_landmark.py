@@ -1,19 +1,19 @@
-"""Draw anew the output of a landmark that fell silent, in weights to start the last run of `brain-landmarks` from.
+"""Reset the output of a landmark that is never found, in weights to start the next stage of `brain-landmarks` from.
 
     python -m NNMambaBrainModels.brain_landmarks.revive_landmark --checkpoint FILE --landmark NAME --output WEIGHTS
 
-An output whose scale has gone to zero gets no gradient and never comes back.
+An output whose scale has fallen to zero gets no gradient, so that training cannot bring it back.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from NNMambaBrainModels.brain_landmarks.train import OBJECTIVE
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaLib.training.loop.trainer import Trainer
 
@@ -28,9 +28,9 @@ def revive(state: dict[str, torch.Tensor], index: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
+    """Run the command that the module's docstring describes."""
     names = [landmark.name for landmark in LANDMARKS]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--landmark", choices=names, required=True)
     parser.add_argument("--output", type=Path, required=True)

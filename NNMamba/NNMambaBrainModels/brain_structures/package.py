@@ -3,12 +3,11 @@
     python -m NNMambaBrainModels.brain_structures.package --heads DIR --checkpoint FILE [--metrics FILE]
 
 recalibrates BatchNorm on synthetic samples and stores the weights in half precision. `--metrics` is a JSON list of
-figures for the manifest, by `measured_metrics`. The card beside it is written by hand and left alone.
+metrics for the manifest. The card beside it is written by hand and not touched.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -22,12 +21,13 @@ from NNMambaBrainModels.brain_structures.train import (
     NETWORK,
     SETTINGS,
     SYNTHESIS,
+    TRAINING_HEADS,
     TRAINING_SOURCES,
-    load_heads,
 )
-from NNMambaBrainModels.heads.fetch_data import SOURCES
+from NNMambaBrainModels.command_line import command_parser
+from NNMambaBrainModels.heads.fetch_data import training_data
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
-from NNMambaBrainModels.synthesis.synthesis import NORMALIZATION_PERCENTILES
 from NNMambaLib.models.manifest import (
     Channel,
     Code,
@@ -35,7 +35,6 @@ from NNMambaLib.models.manifest import (
     Label,
     Manifest,
     Metric,
-    Normalization,
     Terminology,
 )
 from NNMambaLib.models.package import write_package
@@ -75,7 +74,7 @@ _NAMES = {
 
 
 def make_label(label: StructureLabel) -> Label:
-    """The manifest's entry of a label."""
+    """Return the manifest's entry for a label."""
     side, _, structure = label.name.partition("_")
     paired = side in _SIDES
     color, code, meaning = _PAIRED[structure] if paired else _UNPAIRED[label]
@@ -85,8 +84,8 @@ def make_label(label: StructureLabel) -> Label:
 
 
 def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "") -> Manifest:
-    """The manifest after so many steps of training; `history` says what they began from."""
-    low, high = NORMALIZATION_PERCENTILES
+    """Return the manifest after so many steps of training; `history` says what they began from."""
+    (z, y, x), spacing = SYNTHESIS.shape, SYNTHESIS.spacing
     return Manifest(
         name="brain-structures",
         version=VERSION,
@@ -101,12 +100,12 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
             channels=(
                 Channel(
                     "MR",
-                    Normalization("percentile", mask="all", low=low, high=high),
+                    SYNTHESIS.normalization,
                     ("t1", "t1w", "mprage", "t2", "t2w", "pd", "mr"),
                 ),
             ),
-            patch=SYNTHESIS.shape[::-1],
-            spacing=(SYNTHESIS.spacing,) * 3,
+            patch=(x, y, z),
+            spacing=(spacing, spacing, spacing),
             orientation="RAS",
         ),
         labels=tuple(make_label(label) for label in StructureLabel if label),
@@ -119,17 +118,14 @@ def make_manifest(steps: int, metrics: tuple[Metric, ...] = (), history: str = "
             "seed": SETTINGS.seed,
             "data_seed": DATA_SEED,
             "history": history,
-            "training_data": [
-                {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence}
-                for name in TRAINING_SOURCES
-            ],
+            "training_data": training_data(TRAINING_SOURCES),
         },
     )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--heads", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--history", default="", help="in words: what the training began from")
@@ -142,7 +138,8 @@ def main(arguments: list[str] | None = None) -> None:
     trainer = Trainer.resume(SegmentationObjective(NETWORK), options.checkpoint, device="cpu")
     # Numbers past the last training sample, so that the statistics come from unseen ones.
     first = trainer.settings.steps * trainer.settings.batch_size
-    samples = SyntheticHeads(load_heads(options.heads), SYNTHESIS, DATA_SEED, RECALIBRATION_SAMPLES, first)
+    heads = load_heads(options.heads, TRAINING_HEADS)
+    samples = SyntheticHeads(heads, SYNTHESIS, DATA_SEED, RECALIBRATION_SAMPLES, first)
     network = trainer.result()
     recalibrate_batch_norm(network, DataLoader(samples, batch_size=2, num_workers=1))
     metrics = json.loads(options.metrics.read_text()) if options.metrics else []

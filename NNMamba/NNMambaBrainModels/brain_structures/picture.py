@@ -1,69 +1,70 @@
-"""Draw where `brain-structures` leaves the reference, on the slices where it does so most, for its card.
+"""Draw where `brain-structures` differs from the reference, on the slices where it does so most, for its card.
 
     python -m NNMambaBrainModels.brain_structures.picture --sources DIR --evaluation DIR --output FILE.png
 
-`--evaluation` is the output of `evaluate_brain_structures`. Red: called brain or its fluid outside the shipped mask;
+`--evaluation` is what `brain_structures.evaluate` wrote. Red: called brain or its fluid outside the shipped mask;
 blue: missed within it.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.held_out import HELD_OUT, held_out_volume
+from NNMambaLib.export.slices import ANATOMICAL_PLANES, Plane, gray, paint_labels, plane, show
 from NNMambaLib.volumes.files import read_volume
-from NNMambaLib.volumes.resampling import resample
+from NNMambaLib.volumes.resampling import regular_grid, resample
+from NNMambaLib.volumes.volume import Volume
 
-_PERCENTILES = (0.5, 99.5)
+_KINDS = ("prediction", "reference")
 _ROW_INCHES = (7.2, 2.5)
-_OUTSIDE, _MISSED = (230, 60, 40), (60, 140, 255)
-_AXES = ("axial", "coronal", "sagittal")
+# Of label 1, called brain outside the mask, and of label 2, missed within it.
+_COLORS = ((230, 60, 40), (60, 140, 255))
+_PLANES = ("Axial", "Coronal", "Sagittal")
 
 
-def colored_slice(gray: np.ndarray, outside: np.ndarray, missed: np.ndarray) -> np.ndarray:
-    """A slice of grey values in 0..1 as uint8 RGB, both kinds of error painted."""
-    picture = np.repeat((255 * gray).astype(np.uint8)[..., None], 3, axis=-1)
-    picture[outside], picture[missed] = _OUTSIDE, _MISSED
-    return picture
+def errors(found: Volume, truth: Volume) -> Volume:
+    """Return where two masks on one grid differ: 1 where only `found` is above zero, 2 where only `truth` is."""
+    outside, missed = (found.array > 0) & (truth.array <= 0), (found.array <= 0) & (truth.array > 0)
+    return Volume(outside + 2 * missed.astype(np.uint8), found.matrix, found.name)
+
+
+def worst_plane(wrong: Volume, axis: int) -> Plane:
+    """Return the plane across an axis of (z, y, x) with the most wrong voxels; the axes are the patient's."""
+    counts = np.count_nonzero(wrong.array[0], axis=tuple(other for other in range(3) if other != axis))
+    index = (np.array(wrong.grid.shape) - 1) / 2
+    index[axis] = counts.argmax()
+    center = wrong.grid.to_physical(index[None, ::-1])[0]
+    name = _PLANES[axis]
+    return plane(wrong.grid, name, ANATOMICAL_PLANES[name], center)
 
 
 def draw(sources: Path, evaluation: Path, output: Path) -> None:
-    """A row for each person whose mask is shipped; a column for each of the axes."""
+    """Write a PNG with a row for each subject whose mask is shipped, and a column for each of the planes."""
     from matplotlib.figure import Figure
 
     heads = [head for head in HELD_OUT if head.mask is not None]
     width, height = _ROW_INCHES
     figure = Figure(figsize=(width, height * len(heads)), layout="constrained", dpi=90)
-    for head, row in zip(heads, figure.subplots(len(heads), 3), strict=True):
-        found, truth = (
-            read_volume(evaluation / "brain" / kind / f"{head.name}.nii.gz").reoriented("RAS")
-            for kind in ("prediction", "reference")
-        )
-        gray = resample(held_out_volume(head, sources), found.grid).array[0]
-        low, high = np.percentile(gray, _PERCENTILES)
-        gray = np.clip((gray - low) / (high - low), 0, 1)
-        found, truth, spacing = found.array[0] > 0, truth.array[0] > 0, found.grid.spacing[::-1]
-        wrong = found != truth
+    for head, row in zip(heads, figure.subplots(len(heads), 3, squeeze=False), strict=True):
+        masks = [read_volume(evaluation / "brain" / kind / f"{head.name}.nii.gz") for kind in _KINDS]
+        nearest = masks[0].reoriented("RAS").grid
+        grid = regular_grid(nearest, "RAS", nearest.spacing)
+        wrong = errors(*(resample(mask, grid, "nearest", outside=0) for mask in masks))
+        volume = held_out_volume(head, sources)
         for axis, axes in enumerate(row):
-            across = tuple(other for other in range(3) if other != axis)
-            worst = int(wrong.sum(across).argmax())
-            outside, missed = found & ~truth, truth & ~found
-            axes.imshow(
-                colored_slice(*(volume.take(worst, axis) for volume in (gray, outside, missed))),
-                origin="lower",
-                aspect=spacing[across[0]] / spacing[across[1]],
-            )
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(f"{head.name}, {_AXES[axis]} {worst}", fontsize=8)
+            where = worst_plane(wrong, axis)
+            pixels = paint_labels(gray(volume, where), where, wrong, _COLORS)
+            show(axes, pixels, f"{head.name}, {where.name.lower()}", where.letters)
     figure.savefig(output)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

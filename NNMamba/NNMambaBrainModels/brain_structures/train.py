@@ -1,28 +1,25 @@
-"""The `brain-structures` recipe.
+"""Train `brain-structures`.
 
     python -m NNMambaBrainModels.brain_structures.train --heads DIR --checkpoint FILE [--initial FILE] [--steps N]
 
-trains on the head models that `label_maps` and `abagen_heads` wrote; started again with the same checkpoint, it
-carries on.
+trains on the head models that `label_maps` and `abagen_heads` wrote. Run again with the same checkpoint,
+training resumes.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
-from NNMambaBrainModels.recipe import recipe_parser, run_recipe
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings
 from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings
+from NNMambaBrainModels.training_run import run_training, training_parser
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 
 # Acquired volumes teach what a scanner shows; the others teach how heads differ.
-ACQUIRED = {"ch2": 0.25, "09c": 0.20}
-LABEL_MAPS = {"atlas-*": 0.30, "abagen-*": 0.25}
+TRAINING_HEADS = {"ch2": 0.25, "09c": 0.20, "atlas-*": 0.30, "abagen-*": 0.25}
 TRAINING_SOURCES = (
     "ch2",
     "09c-T1w",
@@ -60,26 +57,15 @@ SYNTHESIS = SynthesisSettings(
 )
 
 
-def load_heads(folder: Path) -> list[tuple[HeadModel, float]]:
-    """Head models of `folder` with their weights. Raises FileNotFoundError where some are missing."""
-    heads = [(HeadModel.load(folder / f"{name}.npz"), weight) for name, weight in ACQUIRED.items()]
-    for pattern, weight in LABEL_MAPS.items():
-        paths = sorted(folder.glob(f"{pattern}.npz"))
-        if not paths:
-            raise FileNotFoundError(f"No head model {pattern}.npz is in {folder}: run label_maps and abagen_heads.")
-        heads += [(HeadModel.load(path), weight / len(paths)) for path in paths]
-    return heads
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    options = recipe_parser(__doc__.splitlines()[0]).parse_args(arguments)
-    heads = load_heads(options.heads)
+    """Run the command that the module's docstring describes."""
+    options = training_parser(__doc__).parse_args(arguments)
+    heads = load_heads(options.heads, TRAINING_HEADS)
 
     def make_dataset(first: int, length: int) -> SyntheticHeads:
         return SyntheticHeads(heads, SYNTHESIS, DATA_SEED, length, first)
 
-    run_recipe(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
+    run_training(options, SegmentationObjective(NETWORK), SETTINGS, make_dataset)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Head models: where they come from, their labels and landmarks, and the people that are held out."""
+"""Head models: where they come from, their labels and landmarks, and the subjects that are held out."""

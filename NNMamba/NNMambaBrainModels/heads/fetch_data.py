@@ -5,13 +5,15 @@
 needs `pip`, and `apt-get` and `dpkg-deb` for the two Debian packages. Packages unpack to DIR/pypi/NAME and DIR/debian.
 """
 
-import argparse
 import hashlib
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from NNMambaBrainModels.command_line import command_parser
 
 PYPI_FOLDER = "pypi"
 DEBIAN_FOLDER = "debian"
@@ -37,7 +39,12 @@ _ITK = "debian/usr/share/doc/insighttoolkit5-examples/examples/Data/KmeansTest_T
 
 @dataclass(frozen=True)
 class Source:
-    """One file inside a package: path below the output folder, SHA-256, licence of the package."""
+    """A file, or a folder of files, inside a package.
+
+    path: below the output folder.
+    sha256: digest of the file; of a folder that of its files one after another, in the order of their names.
+    licence: of the package.
+    """
 
     path: str
     sha256: str
@@ -144,16 +151,34 @@ SOURCES: dict[str, Source] = {
 
 
 def source_path(folder: Path, name: str) -> Path:
-    """Path of a source below `folder`, once its digest has been checked.
+    """Return the path of a source below `folder`, its digest checked; see `checked_path`.
 
-    Raises KeyError for an unknown name, FileNotFoundError, and ValueError when the digest differs.
+    Raises:
+        KeyError: for an unknown name.
     """
-    source = SOURCES[name]
+    return checked_path(folder, SOURCES[name])
+
+
+def checked_path(folder: Path, source: Source) -> Path:
+    """Return the path of a source below `folder`, a file or a folder of files, its digest checked.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        ValueError: if its digest differs.
+    """
     path = folder / source.path
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     if digest != source.sha256:
         raise ValueError(f"{path} has SHA-256 {digest}; {source.sha256} was expected.")
     return path
+
+
+def training_data(names: Iterable[str]) -> list[dict[str, str]]:
+    """Return the entries of a manifest's provenance for sources that a model was trained on."""
+    return [
+        {"file": SOURCES[name].path, "sha256": SOURCES[name].sha256, "licence": SOURCES[name].licence} for name in names
+    ]
 
 
 def fetch_pypi(folder: Path) -> None:
@@ -179,8 +204,8 @@ def fetch_debian(folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)
 

@@ -13,11 +13,12 @@ from NNMambaBrainModels.heads.head_model import HeadModel
 from NNMambaBrainModels.heads.label_maps import read_ras
 from NNMambaBrainModels.heads.landmark_set import CENTROIDS, FIDUCIALS, LANDMARKS
 from NNMambaBrainModels.heads.structure_labels import encode, label_table
+from NNMambaLib.volumes.volume import LPS_TO_RAS
 
 
 @dataclass(frozen=True)
 class LandmarkedHead:
-    """A head model and the voxel index (z, y, x) of each landmark, float64 (K, 3); NaN where nobody knows it."""
+    """A head model and the voxel index (z, y, x) of each landmark, float64 (K, 3); NaN where unknown."""
 
     head: HeadModel
     landmarks: np.ndarray
@@ -47,5 +48,5 @@ def read_fiducials(sources: Path) -> np.ndarray:
 def fiducial_indices(sources: Path) -> np.ndarray:
     """Return AFIDs 1 to 20 as voxel indices (z, y, x) of the head model `09c`, (20, 3)."""
     image = read_ras(source_path(sources, "09c-T1w"))
-    lps = read_fiducials(sources) * (-1, -1, 1)
+    lps = read_fiducials(sources) @ LPS_TO_RAS[:3, :3]
     return np.array([image.TransformPhysicalPointToContinuousIndex(point)[::-1] for point in lps.tolist()])

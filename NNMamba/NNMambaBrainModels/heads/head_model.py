@@ -1,7 +1,9 @@
 """HeadModel: what the generator knows of one head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ class HeadModel:
     textures: uint8 below TEXTURES_PER_CLASS; divides skull, soft tissue and surroundings by brightness, 0 elsewhere.
     intensities: contrast name ("T1w", ...) -> float16 array, 0 to 1.
     left: bool, true in the paired structures of the patient's left side; None where sides were not told apart.
-    person: who the anatomy belongs to; splits between training and evaluation go by it.
+    subject: whom the anatomy belongs to; splits between training and evaluation go by it.
     """
 
     name: str
@@ -31,17 +33,16 @@ class HeadModel:
 
     def save(self, path: Path) -> None:
         """Write to an .npz file."""
-        channels = {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
-        sides = {} if self.left is None else {"left": self.left}
-        np.savez_compressed(
-            path,
-            name=self.name,
-            person=self.subject,
-            classes=self.classes,
-            textures=self.textures,
-            **sides,
-            **channels,
-        )
+        content: dict[str, Any] = {
+            "name": self.name,
+            "person": self.subject,
+            "classes": self.classes,
+            "textures": self.textures,
+        }
+        if self.left is not None:
+            content["left"] = self.left
+        content |= {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
+        np.savez_compressed(path, **content)
 
     @classmethod
     def load(cls, path: Path) -> "HeadModel":
@@ -60,3 +61,20 @@ class HeadModel:
                 intensities=channels,
                 left=content.get("left"),
             )
+
+
+def load_heads(folder: Path, weights: Mapping[str, float]) -> list[tuple[HeadModel, float]]:
+    """Return the head models of `folder` with their weights, for `HeadDataset`.
+
+    weights: by name, or by a pattern such as ``atlas-*``, whose weight is shared by all that match it.
+
+    Raises:
+        FileNotFoundError: if a name or pattern has no head model.
+    """
+    heads = []
+    for pattern, weight in weights.items():
+        paths = sorted(folder.glob(f"{pattern}.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No head model {pattern}.npz is in {folder}: run label_maps and abagen_heads.")
+        heads += [(HeadModel.load(path), weight / len(paths)) for path in paths]
+    return heads

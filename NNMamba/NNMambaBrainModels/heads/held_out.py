@@ -1,4 +1,4 @@
-"""The people that no bundled model was trained on, and what is known of them."""
+"""The subjects that no bundled model was trained on, and what is known of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from NNMambaLib.volumes.volume import Volume
 
 @dataclass(frozen=True)
 class HeldOutHead:
-    """A person kept out of training.
+    """A subject kept out of training.
 
     Attributes:
         volume: source of the T1-weighted volume.
@@ -37,12 +37,12 @@ HELD_OUT = (
 
 
 def held_out_volume(head: HeldOutHead, sources: Path) -> Volume:
-    """The volume of a person, as shipped."""
+    """Return a subject's volume, as shipped."""
     return read_volume(source_path(sources, head.volume))
 
 
 def samseg_structures(path: Path) -> tuple[np.ndarray, Volume]:
-    """Coded structures (see `structure_labels.encode`), uint8 (z, y, x), of SAMSEG's label map, and the map itself."""
+    """Return coded structures (see `encode`), uint8 (z, y, x), of SAMSEG's label map, and the map itself."""
     codes = read_volume(path)
     array = codes.array[0].astype(np.int64)
     return encode(to_generator_classes(array), np.isin(array, SAMSEG_LEFT)), codes

@@ -5,7 +5,6 @@
 `--sources` is what `fetch_data` unpacked, `--samseg` what `samseg_atlas` wrote.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +12,13 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.brain_labels import SAMSEG_LEFT, SAMSEG_TO_GENERATOR, GeneratorClass
 from NNMambaBrainModels.heads.fetch_data import source_path
 from NNMambaBrainModels.heads.head_model import TEXTURES_PER_CLASS, HeadModel
 
 TEXTURED_CLASSES = (GeneratorClass.AIR, GeneratorClass.SKULL, GeneratorClass.SOFT_TISSUE)
-ATLAS_DRAWS = 6
+ATLAS_SAMPLES = 6
 ATLAS_SMOOTHNESS_MM = (1.5, 3.0)
 ATLAS_TEMPERATURE = (0.4, 1.2)
 _PERCENTILE_OF_ONE = 99.8
@@ -27,7 +27,7 @@ _SMALLEST_PROBABILITY = 1e-4
 
 @dataclass(frozen=True)
 class SegmentedHead:
-    """A head that SAMSEG segmented: its name, its person, and the volume of each contrast by source name."""
+    """A head that SAMSEG segmented: its name, its subject, and the source of each contrast's volume."""
 
     name: str
     subject: str
@@ -47,7 +47,11 @@ def read_ras(path: Path) -> sitk.Image:
 
 
 def to_generator_classes(codes: np.ndarray) -> np.ndarray:
-    """FreeSurfer codes -> GeneratorClass, uint8, any shape. Raises ValueError for a code that SAMSEG does not use."""
+    """Return the GeneratorClass of FreeSurfer codes, uint8, any shape.
+
+    Raises:
+        ValueError: for a code that SAMSEG does not use.
+    """
     unknown = set(np.unique(codes).tolist()) - set(SAMSEG_TO_GENERATOR)
     if unknown:
         raise ValueError(f"Codes {sorted(unknown)} are not among SAMSEG's labels.")
@@ -77,7 +81,7 @@ def scale_to_unit(array: np.ndarray) -> np.ndarray:
 
 
 def segmented_head(head: SegmentedHead, sources: Path, samseg: Path) -> HeadModel:
-    """Head model of a volume that SAMSEG segmented; every volume involved has 1 mm voxels."""
+    """Return the head model of a volume that SAMSEG segmented; every volume involved has 1 mm voxels."""
     codes = sitk.GetArrayFromImage(read_ras(samseg / f"{head.name}.nii.gz"))
     classes = to_generator_classes(codes.astype(np.int64))
     intensities = {
@@ -89,7 +93,7 @@ def segmented_head(head: SegmentedHead, sources: Path, samseg: Path) -> HeadMode
 
 
 def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atlas priors with axes (class, z, y, x), RAS, float32, and the class of each entry of the first axis.
+    """Return atlas priors with axes (class, z, y, x), RAS, float32, and the class of each entry of the first axis.
 
     The third array is the probability of any paired structure of the left, minus that of the right: (z, y, x).
     """
@@ -107,17 +111,17 @@ def read_atlas(samseg: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _probability(priors: np.ndarray, structures: np.ndarray) -> np.ndarray:
-    """Probability of any of the chosen structures, float32 (z, y, x), from uint16 priors (x, y, z, K)."""
+    """Return the probability of any of the chosen structures, float32 (z, y, x), from uint16 priors (x, y, z, K)."""
     return priors[..., structures].sum(axis=-1, dtype=np.float32).transpose(2, 1, 0) / 65535
 
 
-def draw_label_map(
+def sample_label_map(
     priors: np.ndarray, class_codes: np.ndarray, smoothness: float, temperature: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One plausible head from the atlas: the most probable class after spatially smooth noise on the log priors.
+    """Return one plausible head from the atlas: the most probable class after smooth noise on the log priors.
 
     Smooth noise (sd `temperature` in log units, Gaussian correlation `smoothness` voxels) folds the cortex
-    differently at each draw; independent noise would only make speckle. Returns uint8 (z, y, x).
+    differently each time; independent noise would only make speckle. The result is uint8 (z, y, x).
     """
     best = np.full(priors.shape[1:], -np.inf, dtype=np.float32)
     labels = np.zeros(priors.shape[1:], dtype=np.uint8)
@@ -135,22 +139,22 @@ def draw_label_map(
 
 
 def atlas_heads(sources: Path, samseg: Path, seed: int) -> list[HeadModel]:
-    """The atlas's most probable head and ATLAS_DRAWS random ones."""
+    """Return the atlas's most probable head and ATLAS_SAMPLES random ones."""
     priors, class_codes, leftness = read_atlas(samseg)
     template = sitk.GetArrayFromImage(read_ras(source_path(sources, "samseg-template")))
     heads = []
-    for draw in range(ATLAS_DRAWS + 1):
-        rng = np.random.default_rng((seed, draw))
-        temperature = rng.uniform(*ATLAS_TEMPERATURE) if draw else 0.0
-        classes = draw_label_map(priors, class_codes, rng.uniform(*ATLAS_SMOOTHNESS_MM), temperature, rng)
+    for number in range(ATLAS_SAMPLES + 1):
+        rng = np.random.default_rng((seed, number))
+        temperature = rng.uniform(*ATLAS_TEMPERATURE) if number else 0.0
+        classes = sample_label_map(priors, class_codes, rng.uniform(*ATLAS_SMOOTHNESS_MM), temperature, rng)
         textures = divide_by_brightness(classes, template)
-        heads.append(HeadModel(f"atlas-{draw}", ATLAS_SUBJECT, classes, textures, left=leftness > 0))
+        heads.append(HeadModel(f"atlas-{number}", ATLAS_SUBJECT, classes, textures, left=leftness > 0))
     return heads
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run the command that the module's docstring describes."""
+    parser = command_parser(__doc__)
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--samseg", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)

@@ -14,7 +14,8 @@ _SIDES = {"R": "right", "L": "left"}
 
 
 def _paired(name: str, definition: str) -> tuple[LandmarkDefinition, LandmarkDefinition]:
-    return tuple(LandmarkDefinition(f"{s} {name}", f"{definition}, on the {side}.") for s, side in _SIDES.items())
+    right, left = (LandmarkDefinition(f"{s} {name}", f"{definition}, on the {side}.") for s, side in _SIDES.items())
+    return right, left
 
 
 FIDUCIALS: tuple[LandmarkDefinition, ...] = (
@@ -36,7 +37,7 @@ FIDUCIALS: tuple[LandmarkDefinition, ...] = (
     LandmarkDefinition("genu of CC", f"Most anterior point of the corpus callosum, {_MIDLINE}."),
     LandmarkDefinition("splenium of CC", f"Lowest point of the splenium of the corpus callosum, {_MIDLINE}."),
 )
-# Structure whose centroid each of the other landmarks is.
+# The structures whose centroids are the other landmarks.
 CENTROIDS: tuple[StructureLabel, ...] = tuple(
     StructureLabel(left + right) for left in PAIRED.values() for right in (0, 1)
 )
@@ -53,7 +54,7 @@ LANDMARKS: tuple[LandmarkDefinition, ...] = FIDUCIALS + _CENTROID_LANDMARKS
 
 
 def mirrored_order() -> list[int]:
-    """For each landmark the number of the one whose place it takes in a mirrored head."""
+    """Return, for each landmark, the number of the one whose place it takes in a mirrored head."""
     swap = {"R": "L", "L": "R"}
     names = [landmark.name for landmark in LANDMARKS]
     partners = [" ".join([swap.get(word, word) for word in name.split()]) for name in names]

@@ -21,7 +21,7 @@ _FIRST_BRAIN_REGION = int(GeneratorClass.CSF) * TEXTURES_PER_CLASS
 class SoftHead:
     """One head; arrays have axes (z, y, x) rising to Superior, Anterior, Right, voxels are cubes of `SPACING` mm.
 
-    regions: int64 (regions,), numbers class * TEXTURES_PER_CLASS + texture of those that occur.
+    regions: int64 (regions,), class * TEXTURES_PER_CLASS + texture of each region that occurs.
     fractions: float32 (regions, z, y, x), the share of each in a voxel.
     brain: float32 (z, y, x), the share of the brain and the fluid in and around it.
     intensities: contrast name -> float32 (z, y, x), as acquired.
@@ -37,7 +37,7 @@ class SoftHead:
 
     @classmethod
     def of(cls, head: HeadModel) -> "SoftHead":
-        """The head model in boxes of SPACING voxels; what is left over at the upper ends is dropped."""
+        """Return the head model in boxes of SPACING voxels; what is left over at the upper ends is dropped."""
         region_of_voxel = head.classes * TEXTURES_PER_CLASS + head.textures
         regions = np.unique(region_of_voxel)
         fractions = torch.stack([_box_means(region_of_voxel == region) for region in regions])
@@ -52,7 +52,7 @@ class SoftHead:
         )
 
     def render(self, means: np.ndarray) -> torch.Tensor:
-        """Intensity float32 (z, y, x) where every region has its entry of `means`, float32 (all regions,)."""
+        """Return intensities, float32 (z, y, x), where each region has its entry of `means`, float32 (all regions,)."""
         return torch.einsum("r,rzyx->zyx", torch.as_tensor(means)[self.regions], self.fractions)
 
 

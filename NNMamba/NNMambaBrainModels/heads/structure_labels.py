@@ -68,12 +68,12 @@ UNPAIRED: dict[GeneratorClass, StructureLabel] = {
 
 
 def encode(classes: np.ndarray, left: np.ndarray | None) -> np.ndarray:
-    """Generator classes (any shape) with LEFT_BIT where `left` is true; uint8."""
+    """Return generator classes (any shape) with LEFT_BIT set where `left` is true; uint8."""
     return classes if left is None else classes | (np.asarray(left, dtype=np.uint8) * LEFT_BIT)
 
 
 def label_table(mirrored: bool = False) -> np.ndarray:
-    """Label of each coded structure, uint8 (64,); left and right change places in a mirrored head."""
+    """Return the label of each coded structure, uint8 (64,); left and right change places in a mirrored head."""
     table = np.zeros(2 * LEFT_BIT, dtype=np.uint8)
     for generator_class, label in UNPAIRED.items():
         table[[generator_class, generator_class | LEFT_BIT]] = label

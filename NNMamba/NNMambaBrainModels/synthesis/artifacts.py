@@ -1,6 +1,6 @@
 """Degradations of an acquisition: bias field, thick slices, noise, gamma, cut field of view.
 
-Every function takes and returns a float32 volume (z, y, x) and draws from the generator it is given.
+Functions work on float32 volumes (z, y, x) and take their random generator as an argument.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def add_bias_field(volume: torch.Tensor, strength: float, rng: np.random.Generat
 
 
 def blobs(shape: tuple[int, int, int], spacing: float, strength: float, rng: np.random.Generator) -> torch.Tensor:
-    """A positive field of blobs between 6 and 25 mm wide; `strength` is its logarithm's deviation at control points.
+    """Return a positive field of blobs 6 to 25 mm wide; `strength` is its logarithm's deviation at control points.
 
     spacing: of the voxels, mm.
     """
@@ -38,7 +38,7 @@ def lower_resolution(volume: torch.Tensor, factor: float, axis: int) -> torch.Te
 
 
 def add_noise(volume: torch.Tensor, sd: float, rng: np.random.Generator) -> torch.Tensor:
-    """Rician noise: the magnitude of the signal plus complex Gaussian noise of standard deviation `sd`."""
+    """Add Rician noise: the magnitude of the signal plus complex Gaussian noise of standard deviation `sd`."""
     real = volume + sd * torch.as_tensor(rng.standard_normal(volume.shape, dtype=np.float32))
     imaginary = sd * torch.as_tensor(rng.standard_normal(volume.shape, dtype=np.float32))
     return torch.hypot(real, imaginary)
@@ -51,7 +51,7 @@ def change_gamma(volume: torch.Tensor, log_gamma: float) -> torch.Tensor:
 
 
 def visible_box(shape: tuple[int, ...], largest_cut: float, rng: np.random.Generator) -> tuple[slice, ...]:
-    """Slices of a field of view that stops short on one random side by up to `largest_cut` of the axis."""
+    """Return slices of a field of view that is cut on one random side by up to `largest_cut` of the axis."""
     axis = int(rng.integers(len(shape)))
     cut = int(rng.uniform(0, largest_cut) * shape[axis])
     box = [slice(None)] * len(shape)

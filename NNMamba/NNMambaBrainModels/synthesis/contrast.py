@@ -5,7 +5,7 @@ import numpy as np
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
 from NNMambaBrainModels.heads.head_model import TEXTURES_PER_CLASS, HeadModel
 
-# Mean brightness of a T1-weighted volume, 0 to 1; textured classes give one value a texture, dark to bright.
+# Mean brightness of a T1-weighted volume, 0 to 1; textured classes have one value for each texture, dark to bright.
 T1_LIKE_MEANS: dict[GeneratorClass, float | tuple[float, ...]] = {
     GeneratorClass.AIR: (0.02, 0.25, 0.60),
     GeneratorClass.SKULL: (0.10, 0.22, 0.50),
@@ -36,14 +36,14 @@ _REGION_COUNT = len(GeneratorClass) * TEXTURES_PER_CLASS
 
 
 def t1_like_means(jitter: float, rng: np.random.Generator) -> np.ndarray:
-    """Mean of each region (class x texture) around T1_LIKE_MEANS; float32 (regions,), sd of the deviation `jitter`."""
+    """Return the mean of each region (class x texture) about T1_LIKE_MEANS, with sd `jitter`; float32 (regions,)."""
     means = np.array([np.broadcast_to(T1_LIKE_MEANS[c], TEXTURES_PER_CLASS) for c in GeneratorClass], dtype=np.float32)
     per_class = rng.normal(0, jitter, (len(GeneratorClass), 1))
     return _with_dark_air((means + per_class + rng.normal(0, jitter / 4, means.shape)).ravel(), rng)
 
 
 def random_means(rng: np.random.Generator) -> np.ndarray:
-    """Mean of each region drawn uniformly from 0.05..1, with air dark; float32 (regions,)."""
+    """Return a mean for each region, uniform in 0.05..1, with air dark; float32 (regions,)."""
     means = rng.uniform(0.05, 1, (len(GeneratorClass), 1)) + rng.normal(
         0, 0.03, (len(GeneratorClass), TEXTURES_PER_CLASS)
     )
@@ -53,7 +53,7 @@ def random_means(rng: np.random.Generator) -> np.ndarray:
 
 
 def render(head: HeadModel, means: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian mixture at 1 mm: each region's mean plus noise of sd about `spread`; float32 (z, y, x)."""
+    """Return a Gaussian mixture at 1 mm: each region's mean plus noise of sd about `spread`; float32 (z, y, x)."""
     spreads = (spread * rng.uniform(0.5, 1.5, _REGION_COUNT)).astype(np.float32)
     spreads[_AIR_REGION] = min(spread, 0.01)
     regions = head.classes * TEXTURES_PER_CLASS + head.textures

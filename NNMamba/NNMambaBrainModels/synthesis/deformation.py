@@ -24,10 +24,10 @@ class DeformationSettings:
 def sampling_positions(
     shape: tuple[int, int, int], spacing: float, settings: DeformationSettings, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Position in the head, in mm from its centre, that each voxel of the sample shows.
+    """Return the position in the head, in mm from its centre, that each voxel of the sample shows.
 
-    shape: (z, y, x) of the sample, whose voxels are cubes of `spacing` mm. Returns float32 (z, y, x, 3), components
-    in the order z, y, x.
+    shape: (z, y, x) of the sample, whose voxels are cubes of `spacing` mm. The result is float32 (z, y, x, 3), with
+    components in the order z, y, x.
     """
     axes = [(torch.arange(n, dtype=torch.float32) - (n - 1) / 2) * spacing for n in shape]
     positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
@@ -37,12 +37,23 @@ def sampling_positions(
 
 
 def is_mirrored(positions: torch.Tensor) -> bool:
-    """Whether a map (z, y, x, 3) from `sampling_positions` turns right-handed axes into left-handed ones."""
+    """Tell whether a map (z, y, x, 3) from `sampling_positions` turns right-handed axes into left-handed ones."""
     middle = tuple(n // 2 for n in positions.shape[:3])
     center = positions[middle]
     steps = [positions[tuple(m - (a == axis) for a, m in enumerate(middle))] - center for axis in range(3)]
     # Three steps back: the sign of their determinant is the opposite of that of three steps forward.
     return bool(torch.linalg.det(torch.stack(steps)) > 0)
+
+
+def sample_at(volume: torch.Tensor, index: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+    """Return a volume's values at fractional voxel indices (z, y, x, 3); zero outside the volume.
+
+    mode: ``bilinear`` or ``nearest``, as `grid_sample` has them.
+    """
+    size = torch.tensor(volume.shape, dtype=torch.float32)
+    # grid_sample wants components in the order x, y, z and the range -1..1.
+    grid = (2 * index / (size - 1) - 1).flip(-1)
+    return F.grid_sample(volume[None, None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0, 0]
 
 
 def _random_matrix(settings: DeformationSettings, rng: np.random.Generator) -> np.ndarray:
@@ -64,7 +75,7 @@ def _random_matrix(settings: DeformationSettings, rng: np.random.Generator) -> n
 def _elastic_displacement(
     shape: tuple[int, int, int], spacing: float, settings: DeformationSettings, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Smooth random displacement, mm, (z, y, x, 3), from a coarse grid of control points."""
+    """Return a smooth random displacement in mm, (z, y, x, 3), from a coarse grid of control points."""
     between = rng.uniform(*settings.elastic_spacing)
     coarse = [max(3, round(n * spacing / between) + 1) for n in shape]
     control = rng.normal(0, rng.uniform(0.3, 1) * settings.elastic, (1, 3, *coarse)).astype(np.float32)

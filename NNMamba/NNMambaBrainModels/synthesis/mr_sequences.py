@@ -1,7 +1,7 @@
 """Mean intensity of every region under four kinds of MR sequence, from the signal equations.
 
-A contrast is what its sequence makes of the tissues' proton density, T1 and T2, so its label is exact. Draws in which
-the jitter has blurred what tells the contrasts apart are drawn again.
+Intensities follow from a sequence and the tissues' proton density, T1 and T2, so that a contrast's label is exact.
+Where the jitter has blurred what defines the contrast, it is tried again.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _AIR = Tissue(0.0, 300, 30)
 _BONE = Tissue(0.10, 300, 20)
 _MARROW = Tissue(0.60, 350, 90)
 _MUSCLE = Tissue(0.80, 900, 42)
-# The T2 of fat is that which trains of echoes show.
+# The T2 of fat as echo trains show it.
 _FAT = Tissue(0.95, 260, 110)
 _WATER = Tissue(1.0, 4000, 1800)
 _GRAY = Tissue(0.82, 1050, 95)
@@ -77,7 +77,7 @@ _CLASS_JITTER = 0.03
 
 
 def sequence_means(contrast: Contrast, rng: np.random.Generator) -> np.ndarray:
-    """Mean of each region (class x texture), scaled to at most 1; float32 (regions,)."""
+    """Return the mean of each region (class x texture), scaled to at most 1; float32 (regions,)."""
     while True:
         signals = _tissue_signals(contrast, rng)
         means = np.array([_class_means(c, signals) for c in GeneratorClass])
@@ -90,7 +90,7 @@ def sequence_means(contrast: Contrast, rng: np.random.Generator) -> np.ndarray:
 
 
 def shows(contrast: Contrast, fluid: float, gray: float, white: float) -> bool:
-    """Whether the intensities of fluid, cortex and white matter are in the order that defines the contrast."""
+    """Tell whether fluid, cortex and white matter have the order of intensities that defines the contrast."""
     if contrast is Contrast.T1:
         return fluid < 0.8 * gray < 0.8 * 0.97 * white
     if not white < gray:
@@ -103,7 +103,7 @@ def shows(contrast: Contrast, fluid: float, gray: float, white: float) -> bool:
 
 
 def _tissue_signals(contrast: Contrast, rng: np.random.Generator) -> np.ndarray:
-    """Signal of each of _TISSUES under a sequence of this contrast, drawn at random."""
+    """Return the signal of each of _TISSUES under a random sequence of this contrast."""
     values = np.array([(tissue.density, tissue.t1, tissue.t2) for tissue in _TISSUES])
     density, t1, t2 = (values * np.exp(rng.normal(0, _TISSUE_JITTER, values.shape))).T
     if contrast is Contrast.T1:
@@ -130,7 +130,7 @@ def _spin_echo(density, t1, t2, repetition: float, echo: float) -> np.ndarray:
 
 
 def _inversion_recovery(density, t1, t2, repetition: float, inversion: float, echo: float) -> np.ndarray:
-    """The magnitude: what has not yet recovered shows as bright as what has."""
+    """Return the magnitude: what has not yet recovered shows as bright as what has."""
     recovered = 1 - 2 * np.exp(-inversion / t1) + np.exp(-repetition / t1)
     return np.abs(density * recovered) * np.exp(-echo / t2)
 

@@ -1,6 +1,6 @@
-"""Volumes that show no human head as it is: what a classifier of heads must not be sure about.
+"""Volumes that do not show a human head as it is: what a classifier of heads must not be sure about.
 
-Every function returns a float32 volume (z, y, x) and draws from the generator it is given.
+Every function returns a float32 volume (z, y, x) and takes its random generator as an argument.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ _BLOCKS = (4, 8, 16)
 
 
 def noise(shape: tuple[int, int, int], rng: np.random.Generator) -> torch.Tensor:
-    """White noise, noise of one smoothness, or of another along each axis: as smooth as three control points."""
+    """Return white noise, noise of one smoothness, or of one for each axis; at its smoothest, three control points."""
     counts = np.exp(rng.uniform(np.log(3), np.log(shape)))
     kind = int(rng.integers(3))
     coarse = [shape, (round(counts[0]),) * 3, [round(count) for count in counts]][kind]
@@ -22,7 +22,7 @@ def noise(shape: tuple[int, int, int], rng: np.random.Generator) -> torch.Tensor
 def bodies(
     shape: tuple[int, int, int], spacing: float, rng: np.random.Generator, phantoms: bool = False
 ) -> torch.Tensor:
-    """A large ellipsoid or elliptic cylinder with up to a dozen smaller ones within, each of its own brightness.
+    """Return a large ellipsoid or elliptic cylinder with up to a dozen smaller ones in it, each of its own brightness.
 
     spacing: of the voxels, mm. The large body is 50 to 450 mm wide, so that it may fill the volume.
     phantoms: the smaller ones are few, often none, as in a ball; half of the volumes are textured by `noise`.
@@ -42,7 +42,7 @@ def bodies(
 
 
 def shuffled(volume: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """The blocks of a cube in random order, each with its axes permuted and flipped."""
+    """Return the blocks of a cube in random order, each with its axes permuted and flipped."""
     size = volume.shape[0]
     width = int(rng.choice([block for block in _BLOCKS if size % block == 0]))
     count = size // width
@@ -57,7 +57,7 @@ def shuffled(volume: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def scrambled(volume: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """The spectrum's amplitudes with the phases of noise: the same texture without the shape."""
+    """Return the spectrum's amplitudes with the phases of noise: the same texture without the shape."""
     amplitudes = torch.fft.rfftn(volume).abs()
     phases = torch.fft.rfftn(torch.as_tensor(rng.standard_normal(volume.shape, dtype=np.float32))).angle()
     return torch.fft.irfftn(torch.polar(amplitudes, phases), s=volume.shape)

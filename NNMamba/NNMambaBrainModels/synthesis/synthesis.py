@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
@@ -16,17 +15,26 @@ from NNMambaBrainModels.heads.head_model import HeadModel
 from NNMambaBrainModels.heads.structure_labels import LEFT_BIT, encode
 from NNMambaBrainModels.synthesis import artifacts
 from NNMambaBrainModels.synthesis.contrast import random_means, render, t1_like_means
-from NNMambaBrainModels.synthesis.deformation import DeformationSettings, is_mirrored, sampling_positions
+from NNMambaBrainModels.synthesis.deformation import (
+    DeformationSettings,
+    is_mirrored,
+    sample_at,
+    sampling_positions,
+)
+from NNMambaLib.inference.preprocessing import normalize
+from NNMambaLib.models.manifest import Normalization
 
-NORMALIZATION_PERCENTILES = (0.5, 99.5)
+NORMALIZATION = Normalization("percentile", mask="all", low=0.5, high=99.5)
 
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """What the generator may draw. Probabilities are per sample; lengths in mm.
+    """What the generator chooses from. Probabilities are per sample; lengths in mm.
 
-    neck_brightness: deviation of the logarithm of what neck and jaw, for which a head's lowest slice stands in, are
-        multiplied by: blobs as bright as any tissue, which are none of the brain's.
+    neck_brightness: deviation of the logarithm of a field that neck and jaw (a head's lowest slice, repeated) are
+        multiplied by, so that they have blobs as bright as any tissue of the brain.
+    normalization: of the finished volume; the packaged model's manifest carries the same. Air becomes 0, which is
+        also what inference pads small volumes with.
     """
 
     shape: tuple[int, int, int] = (80, 96, 80)
@@ -47,6 +55,7 @@ class SynthesisSettings:
     cut_probability: float = 0.25
     largest_cut: float = 0.3
     skull_strip_probability: float = 0.06
+    normalization: Normalization = NORMALIZATION
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Sample:
 
 
 def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> Sample:
-    """One training sample from a head model; everything random comes from `rng`."""
+    """Return one training sample of a head model; everything random comes from `rng`."""
     intensity = _native_intensity(head, settings, rng)
     coded = encode(head.classes, head.left)
     if rng.random() < settings.skull_strip_probability:
@@ -82,12 +91,12 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
     mirrored = is_mirrored(index)
     below = index[..., 0] < 0
     if rng.random() < settings.neck_probability:
-        # Templates end at the skull base; repeating their lowest slice stands in for the neck.
+        # Templates end at the skull base; their lowest slice, repeated, serves as the neck.
         index = index.clone()
         index[..., 0].clamp_min_(0)
-    structures = _sample(coded.float(), index, "nearest").to(torch.uint8)
+    structures = sample_at(coded.float(), index, "nearest").to(torch.uint8)
     structures[below & _in_brain(structures)] = int(GeneratorClass.SOFT_TISSUE)
-    values = _sample(intensity, index, "bilinear")
+    values = sample_at(intensity, index)
     if settings.neck_brightness:
         blobs = artifacts.blobs(settings.shape, settings.spacing, settings.neck_brightness, rng)
         values = torch.where(below, values * blobs, values)
@@ -97,16 +106,8 @@ def synthesize(head: HeadModel, settings: SynthesisSettings, rng: np.random.Gene
         visible = torch.zeros(settings.shape, dtype=torch.bool)
         visible[artifacts.visible_box(settings.shape, settings.largest_cut, rng)] = True
         intensity, structures = intensity * visible, structures * visible
-    return Sample(normalize(intensity), structures, index, visible, mirrored)
-
-
-def normalize(volume: torch.Tensor) -> torch.Tensor:
-    """Clip to NORMALIZATION_PERCENTILES and map them to 0..1; float32, any shape.
-
-    Air becomes 0, which is also what inference pads small volumes with.
-    """
-    low, high = np.percentile(volume.numpy(), NORMALIZATION_PERCENTILES)
-    return (volume.clamp(low, high) - low) / max(high - low, 1e-8)
+    normalize(intensity.numpy(), settings.normalization)
+    return Sample(intensity, structures, index, visible, mirrored)
 
 
 def _native_intensity(head: HeadModel, settings: SynthesisSettings, rng: np.random.Generator) -> np.ndarray:
@@ -132,7 +133,7 @@ def _degrade(intensity: torch.Tensor, settings: SynthesisSettings, rng: np.rando
 
 
 def _brain_center(classes: np.ndarray) -> np.ndarray:
-    """Center of the brain's bounding box, voxel index (z, y, x)."""
+    """Return the centre of the brain's bounding box, voxel index (z, y, x)."""
     brain = classes >= GeneratorClass.CEREBRAL_CORTEX
     center = []
     for axis in range(3):
@@ -143,11 +144,3 @@ def _brain_center(classes: np.ndarray) -> np.ndarray:
 
 def _in_brain(structures: torch.Tensor) -> torch.Tensor:
     return (structures & (LEFT_BIT - 1)) >= GeneratorClass.CSF
-
-
-def _sample(volume: torch.Tensor, index: torch.Tensor, mode: str) -> torch.Tensor:
-    """Values at fractional voxel indices (z, y, x, 3); zero outside the volume."""
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    # grid_sample wants components in the order x, y, z and the range -1..1.
-    grid = (2 * index / (size - 1) - 1).flip(-1)
-    return F.grid_sample(volume[None, None], grid[None], mode=mode, padding_mode="zeros", align_corners=True)[0, 0]

@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> dict:
     package = find_package(arguments.model)
     manifest = package.manifest
     with progress_display() as show:
-        speed = measure_speed(engine, package, arguments.size, arguments.spacing, arguments.step, on_progress=show)
+        sizes = tuple(arguments.size), tuple(arguments.spacing)
+        speed = measure_speed(engine, package, *sizes, arguments.step, on_progress=show)
     print_notices(speed.notices)
 
     backend = resolve_backend(engine.backend, engine.device)
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> dict:
         f"\nThe first patch of this process took {speed.starting_seconds:.1f} s more: kernels are compiled once on a "
         "machine, and loaded once in a process."
     )
-    if speed.mirrored_total is None and manifest.task == "segmentation":
+    if speed.mirrored_total is None and speed.mirrors:
         print("The model does not allow mirroring.")
     return {
         "model": manifest.name,

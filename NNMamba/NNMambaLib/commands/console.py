@@ -1,4 +1,4 @@
-"""What the commands print: a progress bar on a terminal, plain lines elsewhere."""
+"""Output of the commands: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE = 5.0
 
 @contextmanager
 def progress_display() -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows a job's progress on standard error, and clear up after it."""
+    """Yield a function that shows progress on standard error; clean up at the end."""
     if not sys.stderr.isatty():
         yield _plain_lines()
         return
@@ -49,12 +49,12 @@ def print_notices(notices) -> None:
 
 
 def print_estimate(need, free: int) -> None:
-    """Print on standard error about how much memory a job will need (`MemoryNeed`), and how many bytes are free."""
+    """Print on standard error how much memory a run is expected to need (`MemoryNeed`), and how much is free."""
     print(f"Needs about {format_bytes(need.total)} of memory; {format_bytes(free)} can be used.", file=sys.stderr)
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
-    """Print rows in columns as wide as their longest entry."""
+    """Print rows in columns as wide as their longest entries."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:
         print("  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip())

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
 from NNMambaLib.errors import ModelError
-from NNMambaLib.files import make_folder, write_json
-from NNMambaLib.results import RESEARCH_USE
+from NNMambaLib.files import make_folder
+from NNMambaLib.inference.task import Task
+from NNMambaLib.inference.tasks import TASKS
+from NNMambaLib.results import RESEARCH_USE, LandmarksResult, Result, SegmentationResult
+from NNMambaLib.volumes.volume import Volume
 
 
 def add_parser(commands) -> None:
@@ -51,28 +57,24 @@ def run(arguments: argparse.Namespace) -> dict:
     return {"outputs": [str(path) for path in written], "seconds": seconds}
 
 
-def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Path]:
+def _write(volume: Volume, results: dict[str, Result], folder: Path, seconds: dict[str, float]) -> list[Path]:
     """Write what was found, for each task that a model is bundled for; return the files and time the stages."""
-    from NNMambaLib.export.markups_file import write_markups
-    from NNMambaLib.export.segmentation_file import write_segmentation
     from NNMambaLib.scene.result_picture import render_views
 
-    segmentation = results.get("segmentation")
-    landmarks = results.get("landmarks")
-    classification = results.get("classification")
-    writers = {
-        "labels.seg.nrrd": segmentation and (lambda path: write_segmentation(segmentation, path)),
-        "landmarks.mrk.json": landmarks and (lambda path: write_markups(landmarks, path)),
-        "classification.json": classification and (lambda path: write_json(classification.as_dict(), path)),
-        "scene.mrb": lambda path: _write_scene(volume, segmentation, landmarks, classification, path),
-        "views.png": lambda path: render_views(
-            path, volume, segmentation, landmarks, title="NNMamba demo: sample head, T1-weighted MR", overwrite=True
-        ),
+    writers: dict[str, Callable[[Path], object]] = {
+        TASKS[name].demo_file: partial(_write_result, TASKS[name], result, volume) for name, result in results.items()
     }
+    writers["scene.mrb"] = partial(_write_scene, volume, list(results.values()))
+    writers["views.png"] = lambda path: render_views(
+        path,
+        volume,
+        cast("SegmentationResult | None", results.get("segmentation")),
+        cast("LandmarksResult | None", results.get("landmarks")),
+        title="NNMamba demo: sample head, T1-weighted MR",
+        overwrite=True,
+    )
     written = []
     for name, write in writers.items():
-        if write is None:
-            continue
         began = time.perf_counter()
         path = folder / name
         if path.exists():
@@ -83,19 +85,17 @@ def _write(volume, results, folder: Path, seconds: dict[str, float]) -> list[Pat
     return written
 
 
-def _write_scene(volume, segmentation, landmarks, classification, path: Path) -> None:
-    from NNMambaLib.scene.classifications import add_classification
+def _write_result(task: Task[Any], result: Result, volume: Volume, path: Path) -> None:
+    print_notices(task.write(result, {"output": path}, volume))
+
+
+def _write_scene(volume: Volume, results: list[Result], path: Path) -> None:
     from NNMambaLib.scene.headless import headless_scene, write_mrb
-    from NNMambaLib.scene.landmarks import add_landmarks
-    from NNMambaLib.scene.segmentations import add_segmentation
+    from NNMambaLib.scene.results import add_result
     from NNMambaLib.scene.volumes import add_volume
 
     with headless_scene() as scene:
         node = add_volume(scene, volume, "Sample head T1")
-        if segmentation is not None:
-            add_segmentation(scene, segmentation, node, closed_surface=True)
-        if landmarks is not None:
-            add_landmarks(scene, landmarks, node)
-        if classification is not None:
-            add_classification(scene, classification, node)
+        for result in results:
+            add_result(result, scene, node)
         write_mrb(scene, path)

@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from NNMambaLib.commands.console import print_table
 from NNMambaLib.errors import ModelError
 from NNMambaLib.files import write_json
+from NNMambaLib.inference.tasks import TASKS
 
 _NEEDED = ("monai", "sklearn", "scipy")
 
 
 def add_parser(commands) -> None:
     parser = commands.add_parser("evaluate", help="compare predictions with references")
-    parser.add_argument("task", choices=["segmentation", "landmarks", "classification"])
+    parser.add_argument("task", choices=list(TASKS))
     parser.add_argument("--prediction", required=True, metavar="DIR", help="label volumes, .mrk.json or .json files")
     parser.add_argument("--reference", required=True, metavar="DIR", help="the same cases; for classes a CSV file with "
                         "the column case and one a target, or class")  # fmt: skip
@@ -23,14 +24,13 @@ def add_parser(commands) -> None:
     parser.add_argument("--model", help="take the labels' names from this model")
     parser.add_argument("--plot", metavar="FILE.png", help="of reliability, for classes")
     parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, files=("output", "plot"))
 
 
 def run(arguments: argparse.Namespace) -> dict:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise ModelError(f"Evaluation needs {', '.join(missing)}: install nnmamba with the extra evaluate.")
-    from NNMambaLib.evaluation import report
     from NNMambaLib.files import check_writable
     from NNMambaLib.models.catalogue import find_package
 
@@ -40,21 +40,14 @@ def run(arguments: argparse.Namespace) -> dict:
     names = {}
     if arguments.model:
         names = {label.value: label.name for label in find_package(arguments.model).manifest.labels}
-    if arguments.task == "segmentation":
-        result = report.report_segmentation(arguments.prediction, arguments.reference, arguments.tolerance, names)
-    elif arguments.task == "landmarks":
-        result = report.report_landmarks(arguments.prediction, arguments.reference)
-    else:
-        result = report.report_classification(arguments.prediction, arguments.reference)
+    result = TASKS[arguments.task].evaluate(arguments.prediction, arguments.reference, arguments.tolerance, names)
     outputs = [arguments.output]
     write_json(result.content, arguments.output)
-    if arguments.plot and arguments.task == "classification":
-        from NNMambaLib.evaluation.reliability_plot import plot_reliability
-
-        plot_reliability(result.content["targets"], arguments.plot)
+    if arguments.plot and result.plot is not None:
+        result.plot(arguments.plot)
         outputs.append(arguments.plot)
     print_table(result.header, result.rows)
-    if arguments.task != "classification":
-        print("In brackets: the mean's 95 % bootstrap interval over cases.")
+    if result.footnote:
+        print(result.footnote)
     print(f"Wrote {', '.join(outputs)}.")
     return {"outputs": outputs, **result.content}

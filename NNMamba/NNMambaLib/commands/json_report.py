@@ -17,7 +17,11 @@ def check_report(arguments: argparse.Namespace) -> None:
     """
     if arguments.json is not None:
         _check_differs(arguments.json, [*_outputs(arguments), *getattr(arguments, "input", ())])
-        check_writable(arguments.json, arguments.overwrite)
+        if "overwrite_report" in arguments:
+            # Of a command whose --overwrite removes more than a file.
+            check_writable(arguments.json, arguments.overwrite_report, "--overwrite-report")
+        else:
+            check_writable(arguments.json, arguments.overwrite)
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
@@ -32,8 +36,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:
-    options = ("output", "probabilities", "uncertainty", "explanation", "page", "plot")
-    named = (getattr(arguments, option, None) for option in options)
+    named = (getattr(arguments, option, None) for option in getattr(arguments, "files", ("output",)))
     return [name for name in named if name]
 
 

@@ -1,4 +1,4 @@
-"""``nnmamba models``: what is installed, what it says of itself, whether it is sound; adding and deleting models."""
+"""``nnmamba models``: list, describe, verify, install and delete model packages."""
 
 from __future__ import annotations
 
@@ -74,11 +74,13 @@ def show_model(arguments: argparse.Namespace) -> dict:
     }
     rows += [[kind, ", ".join(entries)] for kind, entries in names.items() if entries]
     print_table(["", ""], rows)
-    for metric in manifest.metrics:
-        print(f"{metric.name}: {metric.value:.3f} on {metric.data} (printed by: {metric.command})")
     card = package.card()
     if card is not None:
+        # It tells the metrics, too.
         print(f"\n{card}")
+    else:
+        for metric in manifest.metrics:
+            print(f"{metric.name}: {metric.value:.3f} on {metric.data} (printed by: {metric.command})")
     return {"name": manifest.name, "version": manifest.version, "task": manifest.task, "sha256": package.sha256}
 
 
@@ -99,7 +101,7 @@ def install_model(arguments: argparse.Namespace) -> dict:
     installation = install_package(arguments.package, arguments.overwrite)
     package = installation.package
     if installation.left_out:
-        print_notices([f"left out as no part of a package: {', '.join(installation.left_out)}"])
+        print_notices([f"left out, not being part of a package: {', '.join(installation.left_out)}"])
     print(f"Installed {package.manifest.name} {package.manifest.version} in {package.path}.")
     return {"name": package.manifest.name, "sha256": package.sha256, "path": str(package.path)}
 

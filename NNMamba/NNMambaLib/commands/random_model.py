@@ -7,11 +7,12 @@ import math
 from pathlib import Path
 
 from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.inference.tasks import TASKS
 
 
 def add_parser(commands) -> None:
     parser = commands.add_parser("random-model", help="write a package with random weights, for tests and benchmarks")
-    parser.add_argument("task", choices=["segmentation", "landmarks", "classification"])
+    parser.add_argument("task", choices=list(TASKS))
     parser.add_argument("--variant", help="such as SEG-CSS, V1-SEG, CLS (default: the published one for the task)")
     parser.add_argument("--outputs", type=int, default=4, help="labels with background, landmarks or classes (4)")
     parser.add_argument("--channels", type=int, default=1)
@@ -24,7 +25,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.random_package import random_manifest, write_random_package
+    from NNMambaLib.support.random_package import random_manifest, write_random_package
 
     _check(arguments)
     folder = Path(arguments.output)
@@ -40,8 +41,8 @@ def run(arguments: argparse.Namespace) -> dict:
         arguments.outputs,
         arguments.width,
         arguments.channels,
-        arguments.patch,
-        arguments.spacing,
+        tuple(arguments.patch),
+        tuple(arguments.spacing),
     )
     package = write_random_package(folder, manifest, arguments.seed)
     print(f"Wrote {package.path} ({manifest.network.variant}, random weights, seed {arguments.seed}).")
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> dict:
 def _check(arguments: argparse.Namespace) -> None:
     from NNMambaLib.networks.description import SIZE_DIVISOR
 
-    fewest = 1 if arguments.task == "landmarks" else 2
+    fewest = TASKS[arguments.task].fewest_outputs
     patch, spacing = (" ".join(f"{n:g}" for n in given) for given in (arguments.patch, arguments.spacing))
     for option, given, right, needed in (
         ("--width", arguments.width, arguments.width >= 1, "at least 1"),

@@ -13,7 +13,7 @@ _NEEDED = ("monai", "matplotlib", "scipy")
 
 
 def add_parser(commands) -> None:
-    parser = commands.add_parser("train", help="train a model on your own cases; a run that was killed is carried on")
+    parser = commands.add_parser("train", help="train a model on your own cases; a run that was killed is resumed")
     parser.add_argument("task", choices=["segmentation", "landmarks", "classification"])
     parser.add_argument(
         "--data",
@@ -30,6 +30,9 @@ def add_parser(commands) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
     parser.add_argument("--backend", default="auto", help="selective scan: auto (default), torch, numba, mamba-ssm")
     parser.add_argument("--overwrite", action="store_true", help="remove an earlier training from the output folder")
+    parser.add_argument(
+        "--overwrite-report", action="store_true", help="replace the report of --json if it exists; the training stays"
+    )
     parser.set_defaults(run=run)
 
 

@@ -17,7 +17,7 @@ _PREDICTIONS = (".json",)
 
 
 def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS) -> dict[str, tuple[Path, Path]]:
-    """Return {case: (prediction's file, reference's file)}, a case being a file's name without its ending.
+    """Return {case: (prediction's file, reference's file)}; a case is a file's name without its ending.
 
     Raises:
         VolumeError: if a folder is missing, holds a case twice, or the two do not hold the same cases.
@@ -28,7 +28,7 @@ def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS
 
 
 def paired_markups(prediction: str | Path, reference: str | Path) -> dict[str, tuple[Path, Path]]:
-    """Return as `paired_cases` does the files of markups (``.mrk.json``)."""
+    """Return the pairs of markups files (``.mrk.json``) of two folders, see `paired_cases`."""
     return paired_cases(prediction, reference, _MARKUPS)
 
 
@@ -39,8 +39,8 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
         reference: a CSV file with a column ``case`` and a column for each target, or ``class``; or a folder with one.
 
     Raises:
-        VolumeError: if something is missing, a JSON file of the folder holds no predictions, they are of different
-            targets or classes, or the two do not hold the same cases.
+        VolumeError: if something is missing, a JSON file of the folder holds no predictions, two files have different
+            targets or classes, or the two sides do not hold the same cases.
     """
     ours = case_files(prediction, _PREDICTIONS)
     answers = {case: _predictions(path) for case, path in ours.items()}
@@ -68,7 +68,7 @@ def _predictions(path: Path) -> dict:
 
 
 def _is_answer(answer: object) -> bool:
-    """Tell whether this is a target's name, its classes' probabilities and one of these classes as predicted."""
+    """Tell whether this holds a target's name, its classes' probabilities and one of these classes as predicted."""
     if not isinstance(answer, dict) or not isinstance(answer.get("target"), str):
         return False
     probabilities = answer.get("probabilities")
@@ -109,10 +109,10 @@ def case_rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Return {case: file} of a folder's files with one of the endings, a case being a file's name without it.
+    """Return {case: file} of a folder's files with one of the endings; a case is a file's name without it.
 
     Raises:
-        VolumeError: if the folder is missing, holds a case twice or none.
+        VolumeError: if the folder is missing, empty, or holds a case twice.
     """
     if not Path(folder).is_dir():
         raise VolumeError(f"There is no folder {folder}: check the path.")

@@ -1,4 +1,4 @@
-"""Distances of predicted landmarks from reference ones."""
+"""Radial errors of predicted landmarks, and how many were missed or found in vain."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RADII_MM = (2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True)
 class LandmarkAccuracy:
-    """One landmark over cases.
+    """The accuracy of one landmark over cases.
 
     Attributes:
         errors: radial errors in mm where both have it.
-        missed: cases where the reference has it and the prediction not.
-        false: cases where the prediction has it and the reference not.
+        missed: cases where the reference has it and the prediction does not.
+        false: cases where the prediction has it and the reference does not.
     """
 
     errors: tuple[float, ...]
@@ -31,7 +31,7 @@ class LandmarkAccuracy:
         return float(np.mean(self.errors)) if self.errors else float("nan")
 
     def success_rate(self, radius: float) -> float:
-        """Return the part of the reference's landmarks that were found within a radius in mm; a missed one was not."""
+        """Return the fraction of the reference's landmarks found within a radius in mm; a missed one was not found."""
         present = len(self.errors) + self.missed
         return sum(error <= radius for error in self.errors) / present if present else float("nan")
 

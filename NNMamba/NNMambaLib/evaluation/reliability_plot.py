@@ -1,4 +1,4 @@
-"""A picture of how far predicted probabilities can be believed."""
+"""The reliability diagram of a classification report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from NNMambaLib.files import atomic_file
 
 
 def plot_reliability(targets: Mapping[str, Mapping[str, Any]], path: str | Path) -> None:
-    """Write a PNG with one panel a target: accuracy against confidence, and how many cases lie behind each point.
+    """Write a PNG with one panel a target: accuracy against confidence, each point with its number of cases.
 
     Args:
         targets: the entry ``targets`` of a classification report.
@@ -24,7 +24,7 @@ def plot_reliability(targets: Mapping[str, Mapping[str, Any]], path: str | Path)
         axes.plot(reliability["confidence"], reliability["accuracy"], marker="o", color="#1b6ca8", label="measured")
         for x, y, count in zip(reliability["confidence"], reliability["accuracy"], reliability["count"], strict=True):
             axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(6, -10), fontsize=8)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="part predicted rightly")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the predicted class", ylabel="fraction that is right")
         axes.set_title(f"{name}: calibration error {reliability['calibration_error']:.3f}")
         axes.legend(loc="upper left")
     with atomic_file(path) as temporary:

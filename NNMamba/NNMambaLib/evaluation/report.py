@@ -1,10 +1,11 @@
-"""A report over cases for each task: figures for programs, and rows for people."""
+"""A report over cases for each task: metrics for programs, and a table for people."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import paired_cases, paired_classes, paired_markups
 from NNMambaLib.evaluation.classification import evaluate_classes
 from NNMambaLib.evaluation.landmarks import RADII_MM, compare_landmarks
+from NNMambaLib.evaluation.reliability_plot import plot_reliability
 from NNMambaLib.evaluation.segmentation import LabelAgreement, compare_labels
 from NNMambaLib.evaluation.summary import Summary, summarize
 from NNMambaLib.export.markups_file import read_markups
@@ -22,11 +24,23 @@ from NNMambaLib.volumes.files import read_volume
 
 @dataclass(frozen=True)
 class Report:
-    """`content` is ready for JSON (numbers that do not exist are null); `header` and `rows` are a table of it."""
+    """What a comparison found.
+
+    Attributes:
+        content: ready for JSON; numbers that do not exist are null.
+        header, rows: a table of it.
+        footnote: what to print below the table.
+        plot: writes a picture of it to a file (.png), where there is one.
+    """
 
     content: dict[str, Any]
     header: list[str]
     rows: list[list[str]]
+    footnote: str = ""
+    plot: Callable[[str | Path], None] | None = None
+
+
+_INTERVALS = "In brackets: the mean's 95 % bootstrap interval over cases."
 
 
 def report_segmentation(
@@ -47,18 +61,18 @@ def report_segmentation(
     }
     values = sorted({value for labels in cases.values() for value in labels})
     name = {value: (names or {}).get(value, str(value)) for value in values}
-    figures = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
+    metrics = [field.name for field in fields(LabelAgreement)] + ["volume_difference_ml"]
     summaries = {
         name[value]: {
-            figure: summarize([getattr(labels[value], figure) for labels in cases.values() if value in labels])
-            for figure in figures
+            metric: summarize([getattr(labels[value], metric) for labels in cases.values() if value in labels])
+            for metric in metrics
         }
         for value in values
     }
     content = {
         "task": "segmentation",
         "tolerance_mm": tolerance,
-        "labels": {label: {f: asdict(s) for f, s in summary.items()} for label, summary in summaries.items()},
+        "labels": {label: {m: asdict(s) for m, s in summary.items()} for label, summary in summaries.items()},
         "cases": {
             case: {
                 name[value]: asdict(agreement) | {"volume_difference_ml": agreement.volume_difference_ml}
@@ -68,18 +82,18 @@ def report_segmentation(
         },
     }
     rows = [
-        [label, str(s["dice"].count), *(_interval(s[f]) for f in ("dice", "hd95", "nsd", "volume_difference_ml"))]
+        [label, str(s["dice"].count), *(_interval(s[m]) for m in ("dice", "hd95", "nsd", "volume_difference_ml"))]
         for label, s in summaries.items()
     ]
     header = ["label", "cases", "Dice", "HD95 mm", f"NSD at {tolerance:g} mm", "volume difference mL"]
-    return Report(_without_nan(content), header, rows)
+    return Report(_without_nan(content), header, rows, _INTERVALS)
 
 
 def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
     """Compare the markups (``.mrk.json``) of two folders.
 
     Raises:
-        VolumeError: if the folders do not hold the same cases, or a file is no markups file.
+        VolumeError: if the folders do not hold the same cases, or a file is not a markups file.
     """
     pairs = paired_markups(prediction, reference)
     ours, theirs = ([read_markups(pair[side]) for pair in pairs.values()] for side in (0, 1))
@@ -101,15 +115,15 @@ def report_landmarks(prediction: str | Path, reference: str | Path) -> Report:
     content["all"] = {"radial_error_mm": asdict(everything)}
     rows.append(["all", _interval(everything), *[""] * len(RADII_MM), "", ""])
     header = ["landmark", "radial error mm", *(f"within {radius:g} mm" for radius in RADII_MM), "missed", "false"]
-    return Report(_without_nan(content), header, rows)
+    return Report(_without_nan(content), header, rows, _INTERVALS)
 
 
 def report_classification(prediction: str | Path, reference: str | Path) -> Report:
     """Compare the predictions of ``nnmamba classify`` in a folder with a table of classes.
 
     Raises:
-        VolumeError: if the cases differ, a file holds no prediction or one of another model, or a class of the table is
-            none of the model's.
+        VolumeError: if the cases differ, a file holds no prediction or one of another model, or the table has a class
+            that the model does not know.
     """
     cases = paired_classes(prediction, reference)
     first = next(iter(cases.values()))[0]
@@ -129,10 +143,11 @@ def report_classification(prediction: str | Path, reference: str | Path) -> Repo
             if result.binary
             else [math.nan] * 3
         )
-        figures = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
-        rows.append([target["target"], str(len(cases)), *(_number(figure) for figure in figures)])
+        metrics = [result.accuracy, result.f1, *binary, result.reliability.calibration_error]
+        rows.append([target["target"], str(len(cases)), *(_number(metric) for metric in metrics)])
     header = ["target", "cases", "accuracy", "F1", "AUC", "sensitivity", "specificity", "calibration error"]
-    return Report(_without_nan(content), header, rows)
+    content = _without_nan(content)
+    return Report(content, header, rows, plot=partial(plot_reliability, content["targets"]))
 
 
 def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: str) -> int:
@@ -147,8 +162,9 @@ def _class_index(row: Mapping[str, str], column: str, classes: list[str], case: 
 def _interval(summary: Summary) -> str:
     if summary.mean is None:
         return "-"
-    interval = "" if summary.low is None else f" ({_number(summary.low)}, {_number(summary.high)})"
-    return f"{_number(summary.mean)}{interval}"
+    if summary.low is None or summary.high is None:
+        return _number(summary.mean)
+    return f"{_number(summary.mean)} ({_number(summary.low)}, {_number(summary.high)})"
 
 
 def _number(value: float) -> str:
@@ -156,7 +172,7 @@ def _number(value: float) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: NaN becomes null, infinity a string."""
+    """Return the value with NaN as None and infinity as a string, since JSON has neither."""
     if isinstance(value, float):
         return None if math.isnan(value) else ("infinite" if math.isinf(value) else value)
     if isinstance(value, Mapping):

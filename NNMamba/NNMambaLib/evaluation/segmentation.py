@@ -1,22 +1,26 @@
-"""Agreement of two label volumes, label by label; overlap and surface distances are MONAI's."""
+"""Agreement of two label volumes, label by label, with MONAI's overlap and surface distances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.volumes.volume import Volume
+from NNMambaLib.volumes.volume import Spacing, Volume
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class LabelAgreement:
-    """One label in one case. NaN: not defined, as both are empty; infinite: one is empty.
+    """Agreement on one label in one case.
 
     Attributes:
         dice: 0..1.
-        hd95: 95th percentile of the Hausdorff distance, mm.
+        hd95: 95th percentile of the Hausdorff distance, mm; infinite where one side lacks the label.
         nsd: normalised surface distance (surface Dice) at the tolerance, 0..1.
         volume_ml, reference_ml: of prediction and reference.
     """
@@ -52,32 +56,48 @@ def compare_labels(prediction: Volume, reference: Volume, tolerance: float = 1.0
         raise VolumeError(
             f"{prediction.name} and {reference.name} have different grids: bring the labels to the same grid first."
         )
-    spacing = reference.grid.spacing[::-1]
+    x, y, z = reference.grid.spacing
     voxel_ml = reference.grid.voxel_volume / 1000
     values = sorted((set(np.unique(prediction.array)) | set(np.unique(reference.array))) - {0})
     return {
-        int(value): _agreement(prediction.array[0] == value, reference.array[0] == value, spacing, voxel_ml, tolerance)
+        int(value): _agreement(
+            prediction.array[0] == value, reference.array[0] == value, (z, y, x), voxel_ml, tolerance
+        )
         for value in values
     }
 
 
-def _agreement(ours: np.ndarray, truth: np.ndarray, spacing, voxel_ml: float, tolerance: float) -> LabelAgreement:
-    import torch
-    from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Return the Dice coefficient of two masks of the same shape: NaN where both are empty, 0 where one of them is."""
+    from monai.metrics import compute_dice
+
+    if not prediction.any() and not reference.any():
+        return float("nan")
+    return compute_dice(_as_batch(prediction), _as_batch(reference), ignore_empty=False).item()
+
+
+def _agreement(
+    ours: np.ndarray, truth: np.ndarray, spacing: Spacing, voxel_ml: float, tolerance: float
+) -> LabelAgreement:
+    """Return the agreement of two masks (z, y, x), at least one of them not empty; `spacing` is along (z, y, x)."""
+    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
     volumes = float(ours.sum() * voxel_ml), float(truth.sum() * voxel_ml)
     if not ours.any() or not truth.any():
-        both = not ours.any() and not truth.any()
-        return LabelAgreement(*((np.nan,) * 3 if both else (0.0, np.inf, 0.0)), *volumes)
+        return LabelAgreement(0.0, np.inf, 0.0, *volumes)
     box = _box(ours | truth)
-    pair = [torch.from_numpy(np.ascontiguousarray(mask[box]))[None, None] for mask in (ours, truth)]
-    options = {"include_background": True, "spacing": spacing}
-    return LabelAgreement(
-        compute_dice(*pair).item(),
-        compute_hausdorff_distance(*pair, percentile=95, **options).item(),
-        compute_surface_dice(*pair, class_thresholds=[tolerance], **options).item(),
-        *volumes,
-    )
+    ours, truth = ours[box], truth[box]
+    pair = _as_batch(ours), _as_batch(truth)
+    distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+    near = compute_surface_dice(*pair, class_thresholds=[tolerance], include_background=True, spacing=spacing)
+    return LabelAgreement(dice(ours, truth), distances.item(), near.item(), *volumes)
+
+
+def _as_batch(mask: np.ndarray) -> torch.Tensor:
+    """Return a mask (z, y, x) as MONAI takes it: (batch, channel, z, y, x)."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))[None, None]
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

@@ -1,4 +1,4 @@
-"""Figures over cases: mean, median and the mean's bootstrap confidence interval."""
+"""Metrics over cases: mean, median and the mean's bootstrap confidence interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Over `count` cases; cases without a value (NaN) are left out and counted in `without`.
+    """A metric over `count` cases; cases without a value (NaN) are left out and counted in `without`.
 
     `low` and `high` bound the mean with 95 % confidence (percentile bootstrap); None for fewer than two cases.
     """
@@ -26,7 +26,7 @@ class Summary:
 
 
 def summarize(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> Summary:
-    """Return the summary of one figure over cases. Infinite values (a missed structure's distance) stay in."""
+    """Return the summary of one metric over cases; infinite values (the distance of a missed structure) are kept."""
     from scipy.stats import bootstrap
 
     array = np.asarray(values, float)

@@ -1,1 +1,1 @@
-"""Results as files and pictures that others open, without Slicer's libraries."""
+"""Results as files and pictures that other programs open, made without Slicer's libraries."""

@@ -1,4 +1,4 @@
-"""A classification as a page to keep: one HTML file with its pictures in it, which loads nothing from elsewhere."""
+"""A classification as one HTML page that holds its pictures and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ td.bar { width: 16rem; } td.bar div { background: #0072b2; height: .8rem; }
 td.digest { overflow-wrap: anywhere; }
 @media print { body { margin: 0; } .slices, table { break-inside: avoid; } }
 """
-# A page that is opened must not fetch or run anything, whatever a name in it says.
+# The page must not fetch or run anything when it is opened, whatever a name in it says.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(path: str | Path, result: ClassificationResult, volume: Volume) -> Path:
-    """Write the page of a volume's classification; the file appears whole or not at all, in place of one that exists.
+    """Write the page of a volume's classification, over an existing file; it appears whole or not at all.
 
     Args:
-        volume: the (first) volume that was classified; of what the scene or its file say of the patient, its name
-            alone gets into the page.
+        volume: the (first) volume that was classified. Its name is the only text on the page that may come from the
+            patient's data.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -76,7 +76,7 @@ def report_html(result: ClassificationResult, volume: Volume) -> str:
         _provenance(result.provenance),
         _notices(result.provenance.notices),
         "<p>This page names the volume as it was named when the page was made. It holds no other data of the patient "
-        "but the slices shown.</p>",
+        "than the slices shown.</p>",
         f'<p class="research">{escape(result.research_use)}</p>',
     ]
     body = "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Four views, a heading and a legend in one image. Arrays are (row from the top, column, RGB) of uint8."""
+"""Compose four views, a heading and a legend into one image, (row from the top, column, RGB) of uint8."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST_ROW = 15
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A rendered view with its name and the anatomical letters of its left, right, top and bottom edge, or none."""
+    """A rendered view, its name, and the letters of its left, right, top and bottom edge, empty where it has none."""
 
     name: str
     letters: str
@@ -34,11 +34,11 @@ class View:
 
 @dataclass(frozen=True)
 class LegendRow:
-    """A colour in 0..255 (None: a heading), a text, and a figure at the right end."""
+    """One row of the legend: a colour in 0..255 (None: a heading), a text, and a value at the right end."""
 
     color: tuple[int, int, int] | None
     text: str
-    figure: str = ""
+    value: str = ""
 
 
 def view_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -89,13 +89,13 @@ def legend_rows(segmentation: SegmentationResult | None, landmarks: LandmarksRes
     if landmarks is not None:
         rows.append(LegendRow(None, "Landmarks", "confidence"))
         for number, landmark in enumerate(landmarks.landmarks, start=1):
-            figure = f"{landmark.confidence:.2f}" if landmark.found else "not found"
-            rows.append(LegendRow(LANDMARK_COLOR, f"{number}  {landmark.name}", figure))
+            value = f"{landmark.confidence:.2f}" if landmark.found else "not found"
+            rows.append(LegendRow(LANDMARK_COLOR, f"{number}  {landmark.name}", value))
     return rows
 
 
 def write_png(pixels: np.ndarray, path: Path) -> None:
-    """Write an image as a PNG file, which appears whole or not at all."""
+    """Write an image as a PNG file; it appears whole or not at all."""
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 
@@ -110,7 +110,7 @@ def write_png(pixels: np.ndarray, path: Path) -> None:
 
 
 def _grid_extent(size: tuple[int, int]) -> tuple[int, int]:
-    """Return where the views end on the right and begin at the top."""
+    """Return the column at which the views end and the row at which they begin."""
     return round(size[0] * (1 - _LEGEND_SHARE)), round(size[1] * _HEADING_SHARE)
 
 
@@ -148,14 +148,14 @@ def _draw_row(pixels: np.ndarray, row: LegendRow) -> None:
     font = max(10, round(height * 0.56))
     middle, left = height // 2, _GAP
     ink = _FAINT if row.color is None else _INK
-    figure = _draw(pixels, row.figure, (width - 2 * _GAP, middle), font, ink, align="right")
+    taken = _draw(pixels, row.value, (width - 2 * _GAP, middle), font, ink, align="right")
     if row.color is not None:
         side = round(height * 0.62)
         top = (height - side) // 2
         pixels[top : top + side, left : left + side] = _FAINT
         pixels[top + 1 : top + side - 1, left + 1 : left + side - 1] = row.color
         left += side + _GAP
-    _draw(pixels, row.text, (left, middle), font, ink, limit=width - 4 * _GAP - figure - left)
+    _draw(pixels, row.text, (left, middle), font, ink, limit=width - 4 * _GAP - taken - left)
 
 
 def _draw(
@@ -167,7 +167,7 @@ def _draw(
     align: str = "left",
     limit: int | None = None,
 ) -> int:
-    """Draw a line of text with a shadow, to be read on any ground, and return its width.
+    """Draw a line of text with a shadow, readable on any background, and return its width in pixels.
 
     Args:
         place: column of its left end, right end or centre by `align`, and row of its middle.
@@ -191,7 +191,7 @@ def _draw(
 
 
 def _ink(text: str, font: int) -> np.ndarray:
-    """Return a text's coverage in 0..1, (row from the top, column); every text of a size has the same rows."""
+    """Return a text's coverage in 0..1, (row from the top, column); texts of one font size have equally many rows."""
     import vtk
     from vtk.util.numpy_support import vtk_to_numpy
 

@@ -1,4 +1,4 @@
-"""Writing segmentations as files that Slicer and others open, without Slicer's libraries."""
+"""Write segmentations as files that Slicer and other programs open, without Slicer's libraries."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def write_segmentation(result: SegmentationResult, path: str | Path) -> None:
 
 
 def without_shear(result: SegmentationResult) -> SegmentationResult:
-    """Return a segmentation that files can hold: the same, or, where its axes are sheared as those of a tilted gantry,
-    on a rectangular grid in its place, with a notice.
+    """Return a segmentation that files can hold.
+
+    That is the same one, or, where its axes are sheared as those of a tilted gantry, one on a rectangular grid, with a
+    notice.
     """
     if not result.labels.grid.sheared:
         return result
@@ -77,7 +79,7 @@ def segment_metadata(result: SegmentationResult) -> dict[str, str]:
     for index, (identifier, label) in enumerate(
         zip(segment_ids(result.label_definitions), result.label_definitions, strict=True)
     ):
-        coded = label.terminology is not None
+        terminology = label.terminology
         fields = {
             "ID": identifier,
             "Name": label.name,
@@ -87,7 +89,7 @@ def segment_metadata(result: SegmentationResult) -> dict[str, str]:
             "LabelValue": str(label.value),
             "Layer": "0",
             "Extent": extent,
-            "Tags": f"{TERMINOLOGY_TAG}:{terminology_entry(label.terminology)}|" if coded else "",
+            "Tags": "" if terminology is None else f"{TERMINOLOGY_TAG}:{terminology_entry(terminology)}|",
         }
         metadata.update({f"Segment{index}_{key}": value for key, value in fields.items()})
     return metadata

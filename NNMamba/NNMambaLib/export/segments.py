@@ -1,4 +1,4 @@
-"""How Slicer names, codes and paints segments, for scenes and files alike."""
+"""Names, codes and colours of segments as Slicer has them, for scenes and files alike."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from NNMambaLib.models.manifest import Code, Label, Terminology
 
-# Slicer's own vocabularies, under which its terminology selector finds an entry again.
+# Slicer's own vocabularies, in which its terminology selector looks an entry up.
 CATEGORY_CONTEXT = "Segmentation category and type - DICOM master list"
 REGION_CONTEXT = "Anatomic codes - DICOM master list"
 TERMINOLOGY_TAG = "TerminologyEntry"
 
 
 def segment_ids(labels: Sequence[Label]) -> tuple[str, ...]:
-    """Return an identifier for each label that stays the same from run to run and from version to version.
+    """Return an identifier for each label, the same in every run and version, so that scripts may rely on it.
 
-    It is made of the label's name, so that a script may count on it; the value is added where names would clash.
+    It is made from the label's name; the value is added where two would be the same.
     """
     ids = [re.sub(r"[^0-9a-z]+", "_", label.name.lower()).strip("_") or "segment" for label in labels]
     return tuple(
@@ -33,8 +33,9 @@ def terminology_entry(terminology: Terminology) -> str:
 
 
 def unit_color(label: Label) -> tuple[float, float, float]:
-    """Return a label's colour in 0..1."""
-    return tuple(component / 255 for component in label.color)
+    """Return a label's colour (red, green, blue) in 0..1."""
+    red, green, blue = label.color
+    return red / 255, green / 255, blue / 255
 
 
 def _code(code: Code | None) -> str:

@@ -1,4 +1,7 @@
-"""From blended probabilities, rows by rows, to labels on the grid of the input; nothing of their size is kept."""
+"""From blended probabilities, a few rows at a time, to labels on the grid of the input.
+
+The probabilities of the whole volume are never held unless they were asked for.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from NNMambaLib.kernels import availability
 from NNMambaLib.runtime.threads import for_each, split
 from NNMambaLib.volumes.volume import Grid, Volume
 
-# Beyond the outermost voxels the probabilities go on as they are there for so many voxels: the model's grid may end
-# half a (large) voxel before the input's. Further out is background.
+# Voxels beyond the outermost ones up to which probabilities are extrapolated as constant: the model's grid may end half
+# a (large) voxel before the input's. Further out is background.
 _REACH = 1.5
-# That numpy interpolates at a time.
+# Voxels that numpy interpolates at a time.
 _VOXELS = 2**15
 
 
@@ -32,7 +35,7 @@ class SegmentationArrays:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be made: labels of so many outputs, and which volumes beside them."""
+    """What a collector makes: labels of so many outputs, and optional volumes beside them."""
 
     outputs: int
     probabilities: bool
@@ -48,7 +51,7 @@ class Wanted:
 
 
 class Collector(Protocol):
-    """Takes finished rows, in order, and returns what was wanted."""
+    """Takes finished rows in order, and returns the arrays that were asked for."""
 
     def add(self, rows: Rows) -> None: ...
 
@@ -178,6 +181,7 @@ class Resampled:
             if self._arrays.uncertainty is not None:
                 self._arrays.uncertainty[where] = _uncertainty(p)
             return
+        assert self._highest is not None, "`add` made it"
         highest = self._highest.reshape(-1)
         found = highest[corner]
         mixed = np.flatnonzero(np.logical_or.reduce([highest[corner + offset] != found for offset in corners[1:]]))
@@ -189,7 +193,7 @@ def label_type(outputs: int) -> type:
     return np.uint8 if outputs <= 256 else np.uint16
 
 
-def label_voxels(values: np.ndarray, labels: np.ndarray, place: tuple[slice, ...], shift: tuple[int, int, int]) -> None:
+def label_voxels(values: np.ndarray, labels: np.ndarray, place: tuple[slice, ...], shift: tuple[int, ...]) -> None:
     """Write the output with the highest value, the first of equals, of the voxels in `place`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The sum of overlapping tiles: as much of it as tiles still reach, and the last row of what they do not."""
+"""Accumulating overlapping tiles in a window that moves along the volume, one patch thick."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 from NNMambaLib.errors import VolumeError
 
-Place = tuple[slice, slice, slice]
+# Of a part along (z, y, x).
+Place = tuple[slice, ...]
 
 
 class Slab:
@@ -45,20 +46,19 @@ class Slab:
         torch.from_numpy(window).movedim(-1, 0).addcmul_(outputs[(slice(None), *inside)], weights)
 
     def check(self, rows: int) -> None:
-        """Refuse values that are no numbers among the window's first rows.
+        """Refuse values that are not finite among the window's first rows.
 
         Raises:
             VolumeError: if there are any.
         """
-        # The sum is a number only if every value is: one pass, and no array of flags.
+        # The sum is finite only if every value is: one pass, without an array of flags.
         if not math.isfinite(float(torch.from_numpy(self.values[self._rows(1, 1 + rows)]).sum())):
             raise VolumeError(
-                "The network gave values that are no numbers: check the volume's intensities, or install the model "
-                "again."
+                "The network's outputs are not finite: check the volume's intensities, or install the model again."
             )
 
     def move(self, rows: int) -> None:
-        """Move the window on by `rows`; what comes in is zero."""
+        """Move the window forward by `rows`; the rows that enter are zero."""
         move_rows(self.values, self._axis, rows)
         self.values[self._rows(self.values.shape[self._axis] - rows, None)] = 0
 
@@ -67,9 +67,9 @@ class Slab:
 
 
 def move_rows(array: np.ndarray, axis: int, rows: int) -> None:
-    """Move an array's content towards the first index of an axis by `rows`, in place; the last ones stay as well."""
+    """Shift an array towards the first index of an axis by `rows`, in place; the last rows keep their values."""
     array = np.moveaxis(array, axis, 0)
-    # As many at a time as do not overlap: numpy would otherwise copy the whole first.
+    # In steps whose source and target do not overlap: numpy would otherwise copy the whole array first.
     for first in range(0, len(array) - rows, rows):
         last = min(first + rows, len(array) - rows)
         array[first:last] = array[first + rows : last + rows]

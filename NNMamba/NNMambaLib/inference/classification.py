@@ -1,70 +1,157 @@
-"""Classification: from a prepared volume to calibrated probabilities."""
+"""The task classification: from a volume to calibrated probabilities, and what speaks for an answer."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import nn
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from NNMambaLib.models.manifest import Target
-from NNMambaLib.progress import Monitor
-from NNMambaLib.results import Prediction
+from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.inference.answers import answer
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
+from NNMambaLib.inference.task import Option, OutputFile, RunContext, Task
+from NNMambaLib.models.manifest import Manifest, Target
+from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
+from NNMambaLib.volumes.volume import Shape, Volume
 
+if TYPE_CHECKING:
+    import torch
 
-def classify(
-    array: np.ndarray,
-    network: nn.Module,
-    device: torch.device,
-    patch: tuple[int, int, int],
-    targets: tuple[Target, ...],
-    monitor: Monitor,
-) -> tuple[Prediction, ...]:
-    """Run the network once on the volume (channel, z, y, x), cropped or padded about its centre to `patch`."""
-    monitor.stage("Classifying", 1)
-    predictions = answer(network, torch.from_numpy(fit_to_patch(array, patch))[None].to(device), targets)
-    monitor.step()
-    return predictions
+    from NNMambaLib.evaluation.report import Report
+    from NNMambaLib.inference.memory_plan import MemoryNeed, RunSizes
+    from NNMambaLib.inference.preprocessing import Prepared
 
-
-def answer(network: nn.Module, x: torch.Tensor, targets: tuple[Target, ...]) -> tuple[Prediction, ...]:
-    """Return the network's predictions for one patch (1, channel, z, y, x)."""
-    with torch.inference_mode():
-        logits = network(x)[0].float().cpu().numpy()
-    predictions, first = [], 0
-    for target in targets:
-        predictions.append(predict_target(target, logits[first : first + target.logits]))
-        first += target.logits
-    return tuple(predictions)
+Found = tuple[tuple[Prediction, ...], Explanation | None]
 
 
-def predict_target(target: Target, logits: np.ndarray) -> Prediction:
-    """Return the prediction for one target from its logits."""
-    scaled = np.asarray(logits, float) / target.temperature
-    if target.binary:
-        # The first class has the logit 0.
-        scaled = np.array([0.0, scaled[0]])
-    p = np.exp(scaled - scaled.max())
-    p /= p.sum()
-    chosen = int(p[1] >= target.threshold) if target.binary else int(np.argmax(p))
-    probabilities = {name: float(value) for name, value in zip(target.classes, p, strict=True)}
-    return Prediction(target.name, probabilities, target.classes[chosen])
+class Classification(Task[ClassificationResult]):
+    """One run of the network on the volume, cropped or padded about its center to the model's patch."""
 
-
-def fit_to_patch(array: np.ndarray, patch: tuple[int, int, int]) -> np.ndarray:
-    """Return (channel, z, y, x) cropped or zero-padded about its centre to the size `patch` (z, y, x)."""
-    fitted = np.zeros((array.shape[0], *patch), np.float32)
-    source, target = [slice(None)], [slice(None)]
-    for size, wanted, start in zip(array.shape[1:], patch, patch_start(array.shape[1:], patch), strict=True):
-        length = min(size, wanted)
-        source.append(slice(max(0, start), max(0, start) + length))
-        target.append(slice(max(0, -start), max(0, -start) + length))
-    fitted[tuple(target)] = array[tuple(source)]
-    return fitted
-
-
-def patch_start(shape: tuple[int, ...], patch: tuple[int, int, int]) -> tuple[int, ...]:
-    """Return the index (z, y, x) in the array of the first voxel of `fit_to_patch`; negative where that is padding."""
-    return tuple(
-        (size - wanted) // 2 if size > wanted else -((wanted - size) // 2)
-        for size, wanted in zip(shape, patch, strict=True)
+    name = "classification"
+    command = "classify"
+    summary = "classify a volume"
+    options = (Option("explain", str, None, "find which regions speak for the answer to this question", "QUESTION"),)
+    files = (
+        OutputFile("output", (".json",), "probabilities and provenance, .json"),
+        OutputFile(
+            "explanation", (".nrrd", ".nii", ".nii.gz", ".mha"), "also write these regions, as a volume: .nii.gz, .nrrd"
+        ),
+        OutputFile("page", (".html",), "also write a page with answers, slices and explanation, .html"),
     )
+    whole_volume = True
+    fewest_outputs = 2
+    demo_file = "classification.json"
+
+    def check(self, manifest: Manifest, options: Mapping[str, Any]) -> None:
+        questions = [target.name for target in manifest.targets]
+        if options["explain"] is not None and options["explain"] not in questions:
+            raise ModelError(
+                f"The model {manifest.name} does not answer '{options['explain']}': choose one of its questions "
+                f"({', '.join(questions)})."
+            )
+
+    def need(self, sizes: RunSizes, patch: Shape, device: torch.device, options: Mapping[str, Any]) -> MemoryNeed:
+        from NNMambaLib.inference.memory_plan import classifier_need
+
+        return classifier_need(sizes, patch, device, explanation=options["explain"] is not None)
+
+    def run(self, prepared: Prepared, context: RunContext) -> Found:
+        import torch
+
+        targets, monitor = context.manifest.targets, context.monitor
+        monitor.stage("Classifying", 1)
+        x = torch.from_numpy(fit_to_patch(prepared.array, context.patch))[None].to(context.device)
+        predictions = answer(context.network, x, targets)
+        monitor.step()
+        explain = context.options["explain"]
+        if explain is None:
+            return predictions, None
+        return predictions, _explained(prepared, context, next(p for p in predictions if p.target == explain))
+
+    def result(self, found: Found, context: RunContext, provenance: Provenance) -> ClassificationResult:
+        predictions, explanation = found
+        return ClassificationResult(predictions, provenance, explanation=explanation)
+
+    def pack(self, result: ClassificationResult, write: Callable[[Volume, str], dict[str, Any]]) -> dict[str, Any]:
+        explanation = result.explanation and {
+            "target": result.explanation.target,
+            "predicted": result.explanation.predicted,
+            "volume": write(result.explanation.volume, "explanation"),
+        }
+        return {"predictions": [asdict(prediction) for prediction in result.predictions], "explanation": explanation}
+
+    def unpack(
+        self, message: dict[str, Any], provenance: Provenance, read: Callable[[dict[str, Any] | None], Volume | None]
+    ) -> ClassificationResult:
+        predictions = tuple(Prediction(**entry) for entry in message["predictions"])
+        packed = message["explanation"]
+        explanation = None
+        if packed is not None:
+            volume = read(packed["volume"])
+            assert volume is not None
+            explanation = Explanation(packed["target"], packed["predicted"], volume)
+        return ClassificationResult(predictions, provenance, explanation=explanation)
+
+    def describe(self, result: ClassificationResult) -> tuple[bool, str]:
+        answers = [
+            f"{prediction.target}: {prediction.predicted} ({prediction.probabilities[prediction.predicted]:.2f})"
+            for prediction in result.predictions
+        ]
+        return bool(answers), "; ".join(answers)
+
+    def table(self, result: ClassificationResult) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [prediction.target, name, f"{p:.3f}", "predicted" if name == prediction.predicted else ""]
+            for prediction in result.predictions
+            for name, p in prediction.probabilities.items()
+        ]
+        return ["target", "class", "probability", ""], rows
+
+    def report(self, result: ClassificationResult) -> dict[str, Any]:
+        return {"predictions": [asdict(prediction) for prediction in result.predictions]}
+
+    def check_files(self, files: Mapping[str, str], options: Mapping[str, Any]) -> None:
+        super().check_files(files, options)
+        if files.get("explanation") and options["explain"] is None:
+            raise OutputError(f"{files['explanation']} needs a question to explain: name one with --explain.")
+
+    def write(self, result: ClassificationResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
+        from NNMambaLib.export.classification_report import write_report
+        from NNMambaLib.export.segmentation_file import provenance_metadata
+        from NNMambaLib.files import write_json
+        from NNMambaLib.volumes.files import write_volume
+        from NNMambaLib.volumes.resampling import rectangular_grid, resample
+
+        write_json(result.as_dict(), files["output"])
+        if "explanation" in files and result.explanation is not None:
+            regions = result.explanation.volume
+            if regions.grid.sheared:
+                # Files cannot hold the axes of a tilted gantry.
+                regions = resample(regions, rectangular_grid(regions.grid), outside=0.0)
+            write_volume(regions, files["explanation"], provenance_metadata(result.provenance))
+        if "page" in files:
+            write_report(files["page"], result, volume)
+        return ()
+
+    def evaluate(self, prediction: str, reference: str, tolerance: float, label_names: Mapping[int, str]) -> Report:
+        from NNMambaLib.evaluation.report import report_classification
+
+        return report_classification(prediction, reference)
+
+    def random_sections(self, outputs: int) -> dict[str, Any]:
+        return {"targets": (Target("random", tuple(f"class {n + 1}" for n in range(outputs))),)}
+
+
+def _explained(prepared: Prepared, context: RunContext, prediction: Prediction) -> Explanation:
+    """Return what speaks for an answer, on the grid of the volume as it was given."""
+    from NNMambaLib.inference.occlusion import explain
+    from NNMambaLib.volumes.resampling import resample
+
+    explanation = explain(
+        prepared, context.network, context.device, context.patch, context.manifest.targets, prediction, context.monitor
+    )
+    context.monitor.stage("Back to the input's grid", 1)
+    volume = context.volume
+    on_input = resample(explanation.volume, volume.grid, outside=0.0)
+    return replace(explanation, volume=Volume(on_input.array, volume.matrix, f"{volume.name} explanation"))

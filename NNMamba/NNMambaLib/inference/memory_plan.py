@@ -1,4 +1,4 @@
-"""What a job will need of memory, and what to do when there is less."""
+"""How much memory a run needs, and smaller ways to run it when there is less."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 from NNMambaLib.runtime.units import format_bytes
+from NNMambaLib.volumes.volume import Shape
 
 _FLOAT = 4
-# What allocators and libraries take beside the arrays that are counted.
+# Overhead of allocators and libraries beside the arrays that are counted.
 _MARGIN = 1.2
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes beside the volume that the caller holds, at the two times when most is held.
+    """Bytes beside the caller's volume, at the two moments when most is held.
 
     Attributes:
-        running: on the host while tiles run.
-        around: on the host before that (resampling, normalising) or after it (an explanation to the input's grid).
+        running: on the host, while tiles run.
+        around: on the host, before that (resampling, normalizing) or after it (an explanation to the input's grid).
         network: by one tile's forward pass, on the device; where that is the CPU it comes on top of `running`.
     """
 
@@ -42,27 +43,27 @@ class MemoryNeed:
         return self.total if device.type == "cpu" else max(self.running, self.around)
 
 
-# What a patch (z, y, x) needs on a device.
-NeedOfPatch = Callable[[tuple[int, int, int], torch.device], MemoryNeed]
+# The memory that a patch (z, y, x) needs on a device.
+NeedOfPatch = Callable[[Shape, torch.device], MemoryNeed]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way of running a job: device, patch (z, y, x), what it needs, and how it departs from what was asked for."""
+    """One way to run: device, patch (z, y, x), the memory it needs, and how it departs from what was asked for."""
 
     device: torch.device
-    patch: tuple[int, int, int]
+    patch: Shape
     need: MemoryNeed
     notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class JobSizes:
-    """What a job's memory depends on: the network, voxels of the input and of the model's grid, (z, y, x)."""
+class RunSizes:
+    """What a run's memory depends on: the network, and the voxels (z, y, x) of the input and of the model's grid."""
 
     network: NetworkDescription
-    source: tuple[int, int, int]
-    grid: tuple[int, int, int]
+    source: Shape
+    grid: Shape
     resampled: bool
 
     @property
@@ -72,14 +73,12 @@ class JobSizes:
 
     @property
     def preparing_bytes(self) -> int:
-        """Bytes while the input is made: of a channel two copies and its smoothed one, then percentiles' copies."""
+        """Bytes while the input is prepared: copies of a channel, one of them smoothed, then those for percentiles."""
         resampling = 3 * _FLOAT * math.prod(self.source) if self.resampled else 0
         return self.prepared_bytes + max(resampling + _FLOAT * math.prod(self.grid), 3 * _FLOAT * math.prod(self.grid))
 
 
-def network_bytes(
-    network: NetworkDescription, patch: tuple[int, int, int], device: torch.device, classifier: bool = False
-) -> int:
+def network_bytes(network: NetworkDescription, patch: Shape, device: torch.device, classifier: bool = False) -> int:
     """Return the peak bytes of one forward pass on a patch: of a folded network on the CPU, else of a plain one.
 
     Fitted from above to measured peaks of all variants (widths 8 to 32, 2 to 100 outputs, patches of 64 to 160, each
@@ -96,8 +95,8 @@ def network_bytes(
 
 
 def sliding_window_need(
-    sizes: JobSizes,
-    patch: tuple[int, int, int],
+    sizes: RunSizes,
+    patch: Shape,
     device: torch.device,
     label_bytes: int = 0,
     returned_bytes: int = 0,
@@ -122,9 +121,7 @@ def sliding_window_need(
     return _with_margin(running, sizes.preparing_bytes, network_bytes(sizes.network, patch, device))
 
 
-def classifier_need(
-    sizes: JobSizes, patch: tuple[int, int, int], device: torch.device, explanation: bool = False
-) -> MemoryNeed:
+def classifier_need(sizes: RunSizes, patch: Shape, device: torch.device, explanation: bool = False) -> MemoryNeed:
     """Return what a classifier needs; an explanation is a volume on the input's grid, of which there are two copies."""
     tile = network_bytes(sizes.network, patch, device, classifier=True)
     returning = sizes.prepared_bytes + 2 * _FLOAT * math.prod(sizes.source) if explanation else 0
@@ -138,42 +135,43 @@ def _with_margin(running: int, around: int, network: int) -> MemoryNeed:
 
 def attempts(
     devices: list[torch.device],
-    patch: tuple[int, int, int],
+    patch: Shape,
     need: NeedOfPatch,
     memory_limit: int | None = None,
     reduce_patch: bool = True,
 ) -> Iterator[Attempt]:
-    """Yield ways of running a job, best first: the patch as it is and halved step by step, on each device in turn.
+    """Yield ways to run, best first: the patch as it is, then halved step by step, on each device in turn.
 
-    Ways that the estimate says do not fit are left out. (Fewer mirrors save no memory: they run one at a time.)
+    Ways that do not fit by the estimate are left out. (Fewer mirrored copies save no memory: they run one at a time.)
 
     Args:
         need: from a patch and a device to its `MemoryNeed`.
         memory_limit: bytes to stay under, on the host and on the device alike; None takes what is free.
 
     Raises:
-        MemoryPlanError: where not one way fits, or all that fitted were tried.
+        MemoryPlanError: if no way fits, or all that fit were tried.
     """
     asked_device, asked_patch = devices[0], patch
     least = None
     for device in devices:
-        patch = asked_patch
-        while patch is not None:
-            needed = need(patch, device)
+        smaller: Shape | None = asked_patch
+        while smaller is not None:
+            needed = need(smaller, device)
             least = needed if least is None else min(least, needed, key=lambda n: n.total)
             if _fits(needed, device, memory_limit):
-                yield Attempt(device, patch, needed, _departures(asked_device, asked_patch, device, patch))
-            patch = _halved(patch) if reduce_patch else None
+                yield Attempt(device, smaller, needed, _departures(asked_device, asked_patch, device, smaller))
+            smaller = _halved(smaller) if reduce_patch else None
+    assert least is not None, "there is at least one device"
     free = available_bytes(torch.device("cpu"), memory_limit)
     needed = least.on_host(torch.device("cpu"))
     raise MemoryPlanError(
-        f"The job needs at least {format_bytes(needed)} of memory and {format_bytes(free)} can be used: "
+        f"The run needs at least {format_bytes(needed)} of memory and {format_bytes(free)} can be used: "
         "close other programs, crop the volume, or ask for no probabilities."
     )
 
 
 def available_bytes(device: torch.device, memory_limit: int | None = None) -> int:
-    """Return the bytes that a job can use on a device, or `memory_limit` if that is less."""
+    """Return the bytes that a run can use on a device, or `memory_limit` if that is less."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     return free if memory_limit is None else min(free, memory_limit)
 
@@ -191,14 +189,15 @@ def _fits(need: MemoryNeed, device: torch.device, memory_limit: int | None) -> b
     return device.type != "cuda" or need.network <= available_bytes(device, memory_limit)
 
 
-def _halved(patch: tuple[int, int, int]) -> tuple[int, int, int] | None:
-    """Return the patch with its longest axis halved to a multiple of 16, or None where it is as small as can be."""
+def _halved(patch: Shape) -> Shape | None:
+    """Return the patch with its longest axis halved to a multiple of 16, or None if it cannot get smaller."""
     longest = max(patch)
     if longest <= _SMALLEST_PATCH:
         return None
     axis = patch.index(longest)
     size = max(_SMALLEST_PATCH, longest // 2 // SIZE_DIVISOR * SIZE_DIVISOR)
-    return tuple(size if index == axis else width for index, width in enumerate(patch))
+    z, y, x = (size if index == axis else width for index, width in enumerate(patch))
+    return z, y, x
 
 
 def _departures(asked_device, asked_patch, device, patch) -> tuple[str, ...]:

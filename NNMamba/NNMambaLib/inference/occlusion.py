@@ -1,4 +1,4 @@
-"""What speaks for an answer: how its probability falls when a part of the volume is hidden.
+"""Which regions speak for an answer: how its probability falls when a part of the volume is hidden.
 
 Occlusion sensitivity of Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, in 3-D.
 """
@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.inference.classification import answer, fit_to_patch, patch_start
+from NNMambaLib.inference.answers import answer
+from NNMambaLib.inference.crop_and_pad import fit_to_patch, patch_start
 from NNMambaLib.inference.preprocessing import Prepared
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.progress import Monitor
 from NNMambaLib.results import Explanation, Prediction
 from NNMambaLib.volumes.volume import Volume
 
-# Of the model's patch, along each axis. What is hidden at a time is two cells wide, so that neighbours overlap by half.
+# Cells of the model's patch along each axis. The hidden cuboid is two cells wide, so that neighbours overlap by half.
 _CELLS = 8
 _HIDDEN_CELLS = 2
 
@@ -32,7 +33,7 @@ def explain(
     prediction: Prediction,
     monitor: Monitor,
 ) -> Explanation:
-    """Run the network with one cuboid after the other hidden; a cell's value is the mean over those that cover it.
+    """Return what hiding one cuboid after the other does to an answer; a cell's value is the mean over its cuboids.
 
     Hidden voxels are 0, as padding is: every model is trained on volumes that end within its patch, so that to the
     network the cuboid is a place that was not acquired. The mean of its voxels instead would leave the network's

@@ -1,4 +1,4 @@
-"""From a volume as it was acquired to the array that a network expects, by the manifest."""
+"""From a volume as it was acquired to the array that a network expects, as the manifest says."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Prepared:
     """A network's input.
 
     Attributes:
-        array: (channel, z, y, x), float32, normalised.
-        grid: where its voxels lie.
-        resampled: False where the grid is the volume's own, at most with its axes permuted and flipped.
+        array: (channel, z, y, x), float32, normalized.
+        grid, resampled: see `Placement`.
     """
 
     array: np.ndarray
@@ -27,40 +26,54 @@ class Prepared:
     resampled: bool
 
 
-def model_grid(source: Grid, specification: InputSpecification) -> Grid:
-    """Return the grid that a model works on for a volume with the grid `source`."""
-    return regular_grid(
+@dataclass(frozen=True)
+class Placement:
+    """Where a network sees a volume.
+
+    Attributes:
+        grid: that the network works on.
+        orientation: of that grid, three letters.
+        resampled: False where the grid is the volume's own, at most with its axes permuted and flipped.
+    """
+
+    grid: Grid
+    orientation: str
+    resampled: bool
+
+
+def place(source: Grid, specification: InputSpecification) -> Placement:
+    """Return where a model sees a volume with the grid `source`."""
+    # A model for which the axes are to stay as they are stored takes the volume's own orientation.
+    orientation = source.orientation if specification.axes == "array" else specification.orientation
+    assert orientation is not None, "the manifest names one unless the axes are those of the array"
+    grid = regular_grid(
         source,
-        _orientation(source, specification),
+        orientation,
         spacing=specification.spacing,
         shape=specification.shape,
         anatomical=specification.axes == "anatomical",
     )
+    return Placement(grid, orientation, not grid.matches(reoriented_grid(source, orientation)))
 
 
-def needs_resampling(source: Grid, specification: InputSpecification) -> bool:
-    """Tell whether a model's grid is more than the grid `source` with its axes permuted and flipped."""
-    nearest = reoriented_grid(source, _orientation(source, specification))
-    return not model_grid(source, specification).matches(nearest)
+def prepare(volume: Volume, specification: InputSpecification, placement: Placement | None = None) -> Prepared:
+    """Reorient, resample and normalize a volume.
 
-
-def prepare(volume: Volume, specification: InputSpecification) -> Prepared:
-    """Reorient, resample and normalise a volume.
+    Args:
+        placement: what `place` returned for the volume's grid; None computes it.
 
     Raises:
         VolumeError: if the number of channels is wrong, or a channel has no voxels to take statistics over.
     """
     check_channels(volume, specification)
-    grid = model_grid(volume.grid, specification)
-    resampled = needs_resampling(volume.grid, specification)
-    if resampled:
-        array = resample(volume, grid, specification.interpolation, specification.anti_aliasing).array
+    placement = placement or place(volume.grid, specification)
+    if placement.resampled:
+        array = resample(volume, placement.grid, specification.interpolation, specification.anti_aliasing).array
     else:
-        reoriented = volume.reoriented(_orientation(volume.grid, specification))
-        array = np.array(reoriented.array, dtype=np.float32, order="C")
+        array = np.array(volume.reoriented(placement.orientation).array, dtype=np.float32, order="C")
     for values, channel in zip(array, specification.channels, strict=True):
         normalize(values, channel.normalization, f"{volume.name}, channel {channel.name},")
-    return Prepared(array, grid, resampled)
+    return Prepared(array, placement.grid, placement.resampled)
 
 
 def check_channels(volume: Volume, specification: InputSpecification) -> None:
@@ -78,7 +91,7 @@ def check_channels(volume: Volume, specification: InputSpecification) -> None:
 
 
 def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") -> None:
-    """Scale one channel (z, y, x), float32, in place; the kinds are those of `Normalization`.
+    """Normalize one channel (z, y, x), float32, in place; the kinds are those of `Normalization`.
 
     Raises:
         VolumeError: if the mask that statistics are taken over is empty.
@@ -86,6 +99,8 @@ def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") 
     if how.kind == "none":
         return
     if how.kind == "ct":
+        assert how.mean is not None, "the schema requires it"
+        assert how.sd is not None, "the schema requires it"
         np.clip(values, how.low, how.high, out=values)
         values -= how.mean
         values /= how.sd
@@ -94,6 +109,8 @@ def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") 
     if not np.any(mask):
         raise VolumeError(f"{name} has no voxels that are {how.mask}: it seems to be empty, check the input.")
     if how.kind == "percentile":
+        assert how.low is not None, "the schema requires it"
+        assert how.high is not None, "the schema requires it"
         low, high = np.percentile(values if mask is True else values[mask], [how.low, how.high])
         np.clip(values, low, high, out=values)
         values -= low
@@ -104,17 +121,13 @@ def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") 
         values -= mean
         values /= sd + 1e-8
     elif how.kind == "clip-sd":
+        assert how.sds is not None, "the schema requires it"
         reach = max(how.sds * sd, 1e-8)
         np.clip(values, mean - reach, mean + reach, out=values)
         values -= mean - reach
         values *= 255 / (2 * reach)
     else:
-        raise ValueError(f"unknown normalisation {how.kind}")
-
-
-def _orientation(source: Grid, specification: InputSpecification) -> str:
-    """The orientation that a model wants: a volume's own where the axes are to stay as they are stored."""
-    return source.orientation if specification.axes == "array" else specification.orientation
+        raise ValueError(f"unknown normalization {how.kind}")
 
 
 def _mean_and_sd(values: np.ndarray, mask: np.ndarray | bool) -> tuple[float, float]:

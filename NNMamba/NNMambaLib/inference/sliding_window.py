@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from NNMambaLib.inference.blending import Slab
+from NNMambaLib.volumes.volume import Shape
 
 # Standard deviation of the Gaussian weights, as a part of the patch.
 _SIGMA = 1 / 8
@@ -33,15 +34,15 @@ class Tiling:
             rest is zero, half of it on either side.
     """
 
-    shape: tuple[int, int, int]
-    patch: tuple[int, int, int]
+    shape: Shape
+    patch: Shape
     starts: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def plan(cls, shape: tuple[int, int, int], patch: tuple[int, int, int], step: float = 0.5) -> Tiling:
+    def plan(cls, shape: Shape, patch: Shape, step: float = 0.5) -> Tiling:
         """Return the tiling with neighbours at most `step` patches apart, evenly spread."""
         starts = tuple(_starts(size, width, step) for size, width in zip(shape, patch, strict=True))
-        return cls(tuple(shape), tuple(patch), starts)
+        return cls(shape, patch, starts)
 
     @property
     def count(self) -> int:
@@ -53,10 +54,11 @@ class Tiling:
         return int(np.argmax(self.shape))
 
     @property
-    def slab_shape(self) -> tuple[int, int, int]:
+    def slab_shape(self) -> Shape:
         """Voxels along (z, y, x) that are accumulated at a time: the patch's thickness along the stream axis."""
         axis = self.stream_axis
-        return tuple(min(self.patch[axis], size) if index == axis else size for index, size in enumerate(self.shape))
+        z, y, x = (min(self.patch[axis], size) if index == axis else size for index, size in enumerate(self.shape))
+        return z, y, x
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,17 @@ def sliding_window(
 ) -> Iterator[Rows]:
     """Yield the blended outputs of all tiles, rows by rows.
 
-    A tile that holds one value throughout (padding included), as air often does, is not predicted again where the one
-    before it of that kind held the same value: its outputs are the same.
+    A tile that holds a single value (padding included), as air often does, is not predicted again if the last such tile
+    held the same value: its outputs would be the same.
 
     Args:
-        predict: from a tile (channel, z, y, x) to its outputs (output, z, y, x), float32, on the CPU: always the same
-            ones for the same tile. The tile is valid during the call only, the outputs belong to the caller.
+        predict: returns the outputs (output, z, y, x), float32, on the CPU, of a tile (channel, z, y, x); always the
+            same for the same tile. The tile is valid during the call only; the outputs belong to the caller.
         array: the volume, (channel, z, y, x).
         after_tile: called after each tile.
 
     Raises:
-        VolumeError: if outputs are no numbers.
+        VolumeError: if outputs are not finite.
     """
     axis = tiling.stream_axis
     slab = Slab(tiling.slab_shape, axis, outputs)
@@ -123,7 +125,7 @@ def sliding_window(
         _profiles(size, width, starts)
         for size, width, starts in zip(tiling.shape, tiling.patch, tiling.starts, strict=True)
     ]
-    # What is outside the volume is the same part of every tile.
+    # The part of a tile outside the volume is the same for every tile, and stays zero.
     tile = np.zeros((len(array), *tiling.patch), np.float32)
     others = [index for index in range(3) if index != axis]
     stops = [max(0, start) for start in tiling.starts[axis][1:]] + [tiling.shape[axis]]
@@ -146,13 +148,13 @@ def sliding_window(
 
 
 def _without_repeats(predict: Callable[[np.ndarray], torch.Tensor]) -> Callable[[np.ndarray], torch.Tensor]:
-    """Return `predict` with a memory for the last tile that had one value throughout each of its channels."""
+    """Return `predict` with a memory of the last tile whose channels were constant."""
     known: tuple[list[float], torch.Tensor] | None = None
 
     def predict_or_repeat(tile: np.ndarray) -> torch.Tensor:
         nonlocal known
         levels = tile[:, :1, :1, :1]
-        # One line first: it tells most tiles apart at once.
+        # One line first: it settles most tiles.
         if not ((tile[:, 0, 0] == levels[:, 0, 0]).all() and (tile == levels).all()):
             return predict(tile)
         levels = levels.ravel().tolist()

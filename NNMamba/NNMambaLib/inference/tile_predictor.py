@@ -1,4 +1,4 @@
-"""Running a network on one tile, with or without test-time mirroring; what its outputs are before they are averaged."""
+"""Running a network on one tile, with or without test-time mirroring, and the activation of its outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tile_predictor(
     """Return a function from a tile (channel, z, y, x) to activated outputs (output, z, y, x), float32, on the CPU.
 
     Args:
-        activation: from outputs (1, output, z, y, x) to what is averaged, such as softmax over the outputs.
+        activation: applied to the outputs (1, output, z, y, x) before they are averaged, such as softmax.
         mirror_axes: of ``x``, ``y``, ``z``: the mean is taken over the flips along all their combinations.
     """
     axes = [_AXIS[name] for name in mirror_axes]
@@ -44,7 +44,7 @@ def tile_predictor(
 
 
 def softmax(y: torch.Tensor) -> torch.Tensor:
-    """Return the softmax over the outputs of (batch, output, z, y, x); it may be in the place of `y` itself."""
+    """Return the softmax over the outputs of (batch, output, z, y, x); it may overwrite `y`."""
     last = y.movedim(1, -1)
     if y.dtype != torch.float32 or y.device.type != "cpu" or not last.is_contiguous():
         return torch.softmax(y, dim=1)

@@ -1,4 +1,4 @@
-"""Compiling what inference needs before anybody waits for it."""
+"""Compiling the kernels of inference before anybody waits for them."""
 
 from __future__ import annotations
 

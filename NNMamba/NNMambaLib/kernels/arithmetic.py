@@ -1,7 +1,7 @@
-"""Float32 arithmetic for numba kernels whose loops are to vectorise.
+"""Float32 arithmetic for numba kernels whose loops are to vectorize.
 
-It becomes part of each kernel, but what numba keeps on disk goes by the kernel's own file. So each of those files
-names the digest of this one and `stack_memory`: a test says what to write there after a change.
+It is compiled into each kernel, but numba's cache on disk depends on the kernel's own file alone. So each of those
+files names the digest of this one and `stack_memory`; a test fails until it is renewed after a change.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def decay(x):
     x = max(x, _TINY)
     rounded = x + _ROUND
     f = x - (rounded - _ROUND)
-    # In pairs, which the processor computes side by side.
+    # In pairs, which the processor computes in parallel.
     p = _ONE + f * ((_E0 + f * _E1) + f * f * ((_E2 + f * _E3) + f * f * (_E4 + f * _E5)))
-    # Scale by 2^integer in p's exponent bits. The casts are for numba, which widens int32 sums.
+    # Scale by 2^integer in p's exponent bits. The casts keep numba from widening int32 sums.
     exponent = np.int32(np.float32(rounded).view(np.int32) << np.int32(23))
     return np.int32(np.float32(p).view(np.int32) + exponent).view(np.float32)
 

@@ -1,4 +1,4 @@
-"""Whether there are compiled kernels: numba is optional, and everything has a slower form without it."""
+"""Whether the kernels can be used: numba is optional, and everything has a slower form without it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def unavailable_reason() -> str | None:
     try:
         import NNMambaLib.kernels.scan  # noqa: F401
     except ImportError as error:
-        # Installed numba refuses to be imported beside a numpy that is newer than it knows.
+        # An installed numba refuses to be imported beside a numpy that is newer than it knows.
         return f"numba cannot be imported ({error})"
     except RuntimeError as error:
-        # Neither the package's folder nor the user's can be written.
+        # Neither the package's folder nor the user's cache can be written.
         return f"numba has no place for what it compiles ({error}): set NUMBA_CACHE_DIR to a folder"
     return None
 
 
 def label_kernels() -> ModuleType | None:
-    """Return the module `kernels.labels`, or None where numba cannot be imported."""
+    """Return the module `kernels.labels`, or None where the kernels cannot be used."""
     if unavailable_reason() is not None:
         return None
     from NNMambaLib.kernels import labels

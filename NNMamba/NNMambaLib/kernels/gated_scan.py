@@ -1,4 +1,7 @@
-"""The numba kernels of `gated_scans`. Importing this module imports numba; the first call compiles, later ones load."""
+"""The numba kernels of `gated_scans`.
+
+Importing this module imports numba; the first call compiles, later processes load from the cache.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from NNMambaLib.kernels.arithmetic import OPTIONS, decay, silu, softplus
 from NNMambaLib.kernels.blocks import BLOCKS
 from NNMambaLib.kernels.stack_memory import STATES, add_scaled, copy_floats, copy_row, prefetch, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
+# numba's cache depends on this file, and the kernels on these too: arithmetic and stack_memory, f220bbe57976.
 
-# What `convolve` is made for; zeros fill up fewer.
+# Taps that `convolve` takes; fewer are padded with zeros.
 TAPS = 4
 _ZERO = np.float32(0)
 
 
 @njit(**OPTIONS)
 def convolve(mixed, x_first, weight, bias, y, begin, end):
-    """SiLU of the causal depthwise convolution for tokens begin..end: y[0] over tokens before, y[1] over those after.
+    """Write SiLU of the depthwise convolution of tokens begin..end with those before them to y[0], after them to y[1].
 
     mixed (L, at least E), with the E columns of x from x_first on; weight (4, E), the last tap for the token itself;
     bias (E,); y (directions, L, E), directions 1 or 2.
@@ -71,7 +74,8 @@ def _scan_kernel(block):
 
         x (directions, L, E); projected (directions, L, R + 2N), the columns dt, B, C; dt_weight (R, E); dt_bias, D
         (E,); exponents (N, E), A log2(e), negative; mixed and y (L, at least E), with the columns of z and y for
-        channel `first` from z_first and y_first on. E is filled up with zeros to full blocks, but in x, mixed and y.
+        channel `first` from z_first and y_first on. In dt_weight, dt_bias, exponents and D, E is padded with zeros to
+        full blocks.
         """
         directions, length = x.shape[:2]
         rank = dt_weight.shape[0]
@@ -147,5 +151,5 @@ def _scan_kernel(block):
     return scan
 
 
-# By channels a job.
+# By channels of a job.
 SCANS = {block: _scan_kernel(block) for block in BLOCKS}

@@ -1,6 +1,6 @@
-"""Numba kernels for what surrounds the network. Importing this module imports numba: see `compiled.kernels`.
+"""Numba kernels from the network's outputs to labels. Importing this module imports numba: see `availability`.
 
-Arrays are C-contiguous, classes last, so that a voxel's values are read in one go.
+Arrays are C-contiguous with classes last, so that a voxel's values lie together.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numba import njit
 
 from NNMambaLib.kernels.arithmetic import LOG2E, OPTIONS, exp2
 
-# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
+# numba's cache depends on this file, and the kernels on these too: arithmetic and stack_memory, f220bbe57976.
 
 
 @njit(**OPTIONS)
@@ -29,7 +29,7 @@ def softmax(values, first, last):
                 value = values[begin + i, k]
                 highest = max(highest, value)
                 total += value
-            # 0, or NaN where a value is no number, which exp2 would hide.
+            # 0, or NaN where a value is not finite, which exp2 would hide.
             sums[i] = total * np.float32(0)
             for k in range(classes):
                 buffer[i * classes + k] = values[begin + i, k] - highest
@@ -46,7 +46,7 @@ def softmax(values, first, last):
 
 @njit(**OPTIONS)
 def label(values, labels, begin, end, shift, first, last):
-    """Write the class of the highest value, the first of equals, of the voxels begin..end of planes first..last.
+    """Write the class of the highest value, the first of equals, for voxels begin..end of planes first..last.
 
     Args:
         values: (z, y, x, class).
@@ -69,15 +69,16 @@ def label(values, labels, begin, end, shift, first, last):
 def label_interpolated(values, highest, origin, steps, low, high, lowest, uppermost, shift, labels, first, last):
     """Label planes first..last of a target grid by the highest of the trilinearly interpolated values.
 
-    Where the eight neighbours have their highest value in the same class, so has whatever lies between them: only the
+    Where the eight neighbours have their highest value in the same class, so has every point between them: only the
     other voxels are interpolated.
 
     Args:
-        values, highest: (z, y, x, class), and the class of each voxel's highest value (z, y, x).
+        values: (z, y, x, class).
+        highest: the class of each voxel's highest value, (z, y, x).
         origin, steps: index (z, y, x) in the model's grid of the target's voxel 0, and its change (z, y, x) for each
             step along the target's z, y, x.
-        low, high: voxels are labelled whose index is at least `low` and less than `high` along each axis;
-        lowest, uppermost: it is clipped to these first, which are whole.
+        low, high: only voxels whose index is at least `low` and less than `high` along each axis are labelled.
+        lowest, uppermost: whole indices to which an index is clipped for the interpolation.
         shift: index (z, y, x) in the model's grid of the first voxel of `values`.
         labels: (z, y, x) of the target.
     """
@@ -129,7 +130,7 @@ def label_interpolated(values, highest, origin, steps, low, high, lowest, upperm
 
 @njit(inline="always", **OPTIONS)
 def _clip(start, step, low, high, begin, end):
-    """Return the part of begin..end where low <= start + step i < high; parts of adjoining ranges adjoin."""
+    """Return the part of begin..end where low <= start + step i < high; adjacent ranges give adjacent parts."""
     if step == 0:
         return (begin, end) if low <= start < high else (begin, begin)
     if step > 0:
@@ -141,7 +142,7 @@ def _clip(start, step, low, high, begin, end):
 
 @njit(inline="always", **OPTIONS)
 def _between(index, lowest, uppermost, shift):
-    """Return the whole indices before and after an index clipped to lowest..uppermost, less `shift`, and its part."""
+    """Return the whole indices around an index clipped to lowest..uppermost, less `shift`, and the fraction."""
     index = min(max(index, float(lowest)), float(uppermost))
     below = max(min(int(index), uppermost - 1), lowest)
     return below - shift, min(below + 1, uppermost) - shift, np.float32(index - below)

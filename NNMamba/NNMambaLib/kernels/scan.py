@@ -1,6 +1,6 @@
 """The kernel of the scan's backend `numba`.
 
-Importing this module imports numba; the first call compiles, later ones load.
+Importing this module imports numba; the first call compiles, later processes load from the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from NNMambaLib.kernels.arithmetic import OPTIONS, exp2, silu
 from NNMambaLib.kernels.blocks import BLOCKS
 from NNMambaLib.kernels.stack_memory import STATES, copy_floats, copy_row, prefetch, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
+# numba's cache depends on this file, and the kernels on these too: arithmetic and stack_memory, f220bbe57976.
 
 _ZERO = np.float32(0)
 
@@ -28,8 +28,8 @@ def _scan_kernel(block):
     def scan(u, delta, exponents, B, C, D, z, bias, y, first, last, gated, softplus, reverse):
         """Scan channels first..last of one batch element.
 
-        u, delta, z, y (L, E); exponents (N, E), A log2(e); B, C (L, N); D, bias (E,). E is filled up with zeros to full
-        blocks in exponents, D and bias. At most 64 states.
+        u, delta, z, y (L, E); exponents (N, E), A log2(e); B, C (L, N); D, bias (E,). In exponents, D and bias, E is
+        padded with zeros to full blocks. At most `STATES` states.
         """
         length = u.shape[0]
         states = exponents.shape[0]
@@ -97,5 +97,5 @@ def _scan_kernel(block):
     return scan
 
 
-# By channels a job.
+# By channels of a job.
 SCANS = {block: _scan_kernel(block) for block in BLOCKS}

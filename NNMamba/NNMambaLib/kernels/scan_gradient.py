@@ -1,4 +1,4 @@
-"""The numba kernel of a scan's gradient. Importing this module imports numba; the first call compiles."""
+"""The numba kernel of the scan's gradient. Importing this module imports numba; the first call compiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numba import carray, njit
 from NNMambaLib.kernels.arithmetic import LN2, OPTIONS, exp2
 from NNMambaLib.kernels.stack_memory import copy_row, stack_floats
 
-# numba's cache goes by this file, and the kernels by these too: arithmetic and stack_memory, b3f61f2bc032.
+# numba's cache depends on this file, and the kernels on these too: arithmetic and stack_memory, f220bbe57976.
 
 # Channels that one call takes at most.
 BLOCK = 64
@@ -17,7 +17,7 @@ _CHECKPOINT = 32
 
 @njit(**{**OPTIONS, "fastmath": {"contract", "reassoc"}})
 def scan_gradient_block(u, delta, exponents, B, C, dy, du, d_delta, dA, dB, dC, first, last, reverse):
-    """Add the gradients of channels first..last of one batch element, the scan having no skip, gate or softplus.
+    """Add the gradients for channels first..last of one batch element of a scan without skip, gate and softplus.
 
     The states are recomputed: one pass keeps those at every `_CHECKPOINT`-th token, then each stretch between two of
     them is run again, and the adjoint recurrence r_t = C_t dy_t + exp(delta_(t+1) A) r_(t+1) runs back over it.

@@ -1,7 +1,7 @@
 """Memory within numba kernels: arrays on the stack, and whole rows copied or added as vectors.
 
-The compiler knows that memory on the stack overlaps nothing else. Over NumPy arrays it cannot, and guards every short
-loop with tests of their addresses; it also unrolls short loops of constant length before it would vectorise them.
+The compiler knows that memory on the stack overlaps nothing else. Of NumPy arrays it does not, and guards every short
+loop with tests of their addresses; it also unrolls short loops of constant length before it would vectorize them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from NNMambaLib.kernels.arithmetic import OPTIONS
 
-# States of a channel that kernels keep on the stack, at most.
+# States of a channel that kernels keep on the stack at most.
 STATES = 64
 
 _LANES = 16
@@ -23,7 +23,7 @@ _VECTOR = ir.VectorType(ir.FloatType(), _LANES)
 
 @intrinsic(prefer_literal=True)
 def stack_floats(typing_context, count):
-    """Return a pointer to `count` (a literal) uninitialised float32 on the calling kernel's stack, for `carray`."""
+    """Return a pointer to `count` (a literal) uninitialized float32 on the calling kernel's stack, for `carray`."""
     if not isinstance(count, types.IntegerLiteral):
         return None
     memory = ir.ArrayType(ir.FloatType(), count.literal_value)
@@ -51,7 +51,7 @@ def copy_floats(typing_context, target, source, count):
 
 @njit(inline="always", **OPTIONS)
 def copy_row(target, source, width, block):
-    """Copy `width` float32; those of a whole block (a literal) are moved without a call."""
+    """Copy `width` float32, without a call where they are a whole `block` (a literal)."""
     if width == block:
         copy_floats(target, source, block)
     else:
@@ -83,7 +83,7 @@ def add_scaled(typing_context, target, source, factor, count):
 
 @intrinsic(prefer_literal=True)
 def prefetch(typing_context, source, count):
-    """Ask for the first `count` (a literal) float32 of an array, if it has as many, to be cached."""
+    """Ask the processor to cache the first `count` (a literal) float32 of an array, which may be shorter."""
     if not isinstance(count, types.IntegerLiteral):
         return None
     byte_pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)

@@ -1,1 +1,1 @@
-"""Model packages: a manifest and weights, data and never code."""
+"""Model packages: a manifest and weights; data, never code."""

@@ -1,4 +1,4 @@
-"""Finding model packages by name: those that are bundled and those that the user installed."""
+"""Find model packages by name: those that are bundled and those that the user installed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from NNMambaLib.models.package import MANIFEST_FILE, ModelPackage, open_package
 
 FOLDER_VARIABLE = "NNMAMBA_MODELS"
 
-
 _RESOURCES = Path(__file__).parents[1] / "Resources"
 
 
 def bundled_folder() -> Path:
-    """Return the folder of the packages that come with the engine."""
+    """Return the folder of the bundled packages."""
     return _RESOURCES / "Models"
 
 
 def sample_volume() -> Path:
-    """Return the file of the volume that comes with the engine: a head, T1-weighted MR."""
+    """Return the file of the bundled sample volume: a head, T1-weighted MR."""
     return _RESOURCES / "SampleData" / "head-t1.nii.gz"
 
 
 def user_folder() -> Path:
-    """Return the folder of the packages that the user installed: $NNMAMBA_MODELS, or the platform's place for data."""
+    """Return the folder of the packages that the user installed: $NNMAMBA_MODELS, or the platform's folder for data."""
     if FOLDER_VARIABLE in os.environ:
         return Path(os.environ[FOLDER_VARIABLE])
     if sys.platform == "win32":
@@ -44,7 +43,7 @@ def installed_packages() -> dict[str, Path]:
 
 
 def bundled_packages() -> list[ModelPackage]:
-    """Return the packages that come with the engine.
+    """Return the bundled packages.
 
     Raises:
         ModelError: if one of them is damaged.

@@ -1,4 +1,4 @@
-"""Adding model packages to the user's folder, and taking them away."""
+"""Install model packages in the user's folder, and delete them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user
 from NNMambaLib.models.package import MANIFEST_FILE, ZIP_ERRORS, ModelPackage, folder_in_zip, open_package
 from NNMambaLib.runtime.units import format_bytes
 
-# A package is data: whatever else lies beside it stays where it is.
+# A package is data: files of other kinds beside it are not copied.
 _DATA_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".csv", ".png", ".jpg")
 
 
@@ -29,13 +29,13 @@ class Installation:
 
 
 def install_package(source: str | Path, replace: bool = False) -> Installation:
-    """Copy a package, from a folder or zip file, to the user's folder, once manifest, digest and weights are verified.
+    """Copy a package from a folder or zip file to the user's folder, once manifest, digest and weights are verified.
 
     Args:
-        replace: take the place of an installed model of the same name; else that is refused.
+        replace: replace an installed model of the same name, which is refused otherwise.
 
     Raises:
-        ModelError: if there is no package, it is damaged or not safe to unpack, or a model has its name already.
+        ModelError: if there is no package, it is damaged or not safe to unpack, or its name is taken.
         OutputError: if it cannot be copied.
     """
     source = Path(source)
@@ -45,11 +45,11 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
     target = make_folder(user_folder()) / name
     try:
         with tempfile.TemporaryDirectory(prefix=".nnmamba-", dir=target.parent) as folder:
-            # Not seen as a package while it is there: the catalogue looks no deeper than its folder.
+            # The catalogue does not see it there, for it looks no deeper than the user's folder.
             copy = Path(folder) / "package"
             copy.mkdir()
             left_out = _unpack(source, copy) if source.is_file() else _copy(source, copy)
-            # The copy is verified, not what it was made from.
+            # The copy is what is verified, not its source.
             open_package(copy).load()
             _put_in_place(copy, target, Path(folder))
     except OSError as error:
@@ -61,7 +61,7 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
 
 
 def delete_package(name: str) -> Path:
-    """Delete a model that the user installed; return where it was.
+    """Delete a model that the user installed, and return where it was.
 
     Raises:
         ModelError: if there is none of that name, or it is bundled.
@@ -88,7 +88,7 @@ def is_deletable(path: Path) -> bool:
 
 def _places(name: str) -> list[Path]:
     """Return where the user's folder has a model of that name: as a folder, a zip file, or both."""
-    # The names of what is there, never a path that is made of the name.
+    # Compared with the names of what is there: a path made of `name` might lead elsewhere.
     there = sorted(user_folder().iterdir()) if user_folder().is_dir() else []
     return [
         path
@@ -98,7 +98,7 @@ def _places(name: str) -> list[Path]:
 
 
 def _put_in_place(copy: Path, target: Path, folder: Path) -> None:
-    """Move a package to its place; what was there goes to `folder`, and comes back if the move fails."""
+    """Move a package to its place; what was there goes to `folder`, and back if the move fails."""
     moved = {old: folder / f"old-{old.name}" for old in _places(target.name)}
     done = []
     try:
@@ -113,7 +113,7 @@ def _put_in_place(copy: Path, target: Path, folder: Path) -> None:
 
 
 def _copy(source: Path, folder: Path) -> list[str]:
-    """Copy a package's files from a folder; return the names of those that were left out."""
+    """Copy a package's files from a folder, and return the names of those that were left out."""
     left_out = []
     for path in sorted(source.iterdir()):
         if path.is_file() and path.suffix.lower() in _DATA_SUFFIXES:
@@ -124,10 +124,10 @@ def _copy(source: Path, folder: Path) -> list[str]:
 
 
 def _unpack(source: Path, folder: Path) -> list[str]:
-    """Unpack a package's files from a zip file; return the names of those that were left out.
+    """Unpack a package's files from a zip file, and return the names of those that were left out.
 
     Raises:
-        ModelError: if it is damaged, or has names that lead out of the folder, links, or more than the disk holds.
+        ModelError: if it is damaged, holds links or names that lead out of the folder, or unpacks to more than fits.
     """
     left_out = []
     try:

@@ -14,14 +14,14 @@ from typing import Any
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
-TASKS = ("segmentation", "landmarks", "classification")
 
 
 @dataclass(frozen=True)
 class Code:
-    """A coded concept, as DICOM has it: ``SCT``, ``389080008``, ``Gray matter``."""
+    """A coded concept as in DICOM, such as ``SCT``, ``389080008``, ``Gray matter``."""
 
     scheme: str
     value: str
@@ -30,7 +30,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a label is: category and type of Slicer's "Segmentation category and type"; modifier such as left, right."""
+    """What a label is: category and type in Slicer's "Segmentation category and type", a modifier such as left."""
 
     category: Code
     type: Code
@@ -39,7 +39,7 @@ class Terminology:
 
 @dataclass(frozen=True)
 class Label:
-    """A label: its value in the label volume (output channel of the network), name and colour (0..255)."""
+    """A label: value in the label volume (the network's output channel), name and colour (red, green, blue, 0..255)."""
 
     value: int
     name: str
@@ -49,7 +49,7 @@ class Label:
 
 @dataclass(frozen=True)
 class LandmarkDefinition:
-    """A landmark, in the order of the network's output channels."""
+    """A landmark's name and anatomical definition; landmarks are in the order of the network's output channels."""
 
     name: str
     definition: str
@@ -57,7 +57,10 @@ class LandmarkDefinition:
 
 @dataclass(frozen=True)
 class HeatmapDecoding:
-    """How a heatmap's peak p becomes confidence 1 / (1 + exp(-(slope p + intercept))); below `threshold`: not found."""
+    """How a heatmap's peak p becomes a confidence, 1 / (1 + exp(-(slope p + intercept))).
+
+    A landmark whose confidence is below `threshold` is not found.
+    """
 
     slope: float
     intercept: float
@@ -69,9 +72,10 @@ class Target:
     """One question that a classifier answers.
 
     Attributes:
-        classes: their names. Two classes may share one logit, the second's (`binary`).
+        classes: their names.
+        binary: whether two classes share one logit, that of the second.
         temperature: the logits are divided by it (calibration).
-        threshold: least probability of the second class to be predicted, where `binary`.
+        threshold: where `binary`, the second class is predicted from this probability on.
     """
 
     name: str
@@ -90,10 +94,10 @@ class Normalization:
     """How the voxels of a channel are scaled, after resampling.
 
     Attributes:
-        kind: ``none``; ``ct`` (clip to [low, high], subtract mean, divide by sd: given numbers); ``z-score``;
-            ``percentile`` (clip to the given percentiles, map them to 0..1); ``clip-sd`` (clip to mean +- `sds` sd,
-            map these to 0..255).
-        mask: voxels that statistics are taken over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
+        kind: ``none``; ``ct`` (clip to [`low`, `high`], subtract `mean`, divide by `sd`); ``z-score``;
+            ``percentile`` (clip to the percentiles `low` and `high`, map these to 0..1); ``clip-sd`` (clip to the
+            volume's mean +- `sds` standard deviations, map these to 0..255).
+        mask: voxels that statistics are computed over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
     """
 
     kind: str
@@ -107,7 +111,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Channel:
-    """An input channel, with words that its file or node may be recognised by."""
+    """An input channel, with words by which its file or node may be recognised."""
 
     name: str
     normalization: Normalization
@@ -116,25 +120,26 @@ class Channel:
 
 @dataclass(frozen=True)
 class InputSpecification:
-    """What the network is given.
+    """How a volume is prepared for the network.
 
     Attributes:
         channels: in the network's order.
         patch: voxels along (x, y, z), each divisible by 16.
-        spacing: mm along (x, y, z); or None and `shape` given: the whole volume at that many voxels.
+        spacing: mm along (x, y, z); None where `shape` is given.
+        shape: voxels along (x, y, z) to which the whole volume is resampled; None where `spacing` is given.
         orientation: of the array, such as ``RAS``; None with the axes ``array``.
-        axes: ``anatomical`` (oblique volumes are turned straight), ``acquisition`` (axes are only permuted) or
-            ``array`` (axes stay in the order and direction in which the voxels are stored, for models that are to tell
-            how a volume lies; `spacing` and `shape` are along these axes).
+        axes: ``anatomical`` (oblique volumes are resampled along the anatomical axes), ``acquisition`` (axes are only
+            permuted and flipped) or ``array`` (axes stay as the voxels are stored, for models that are to tell a
+            volume's orientation; `spacing` and `shape` are along these axes).
         interpolation: ``linear`` or ``bspline``.
         anti_aliasing: smooth before making an axis coarser.
-        mirror_axes: axes that test-time mirroring may flip: the model must not know left from right along them.
+        mirror_axes: axes that test-time mirroring may flip; the model must not tell the two directions apart.
     """
 
     channels: tuple[Channel, ...]
-    patch: tuple[int, int, int]
-    spacing: tuple[float, float, float] | None = None
-    shape: tuple[int, int, int] | None = None
+    patch: Shape
+    spacing: Spacing | None = None
+    shape: Shape | None = None
     orientation: str | None = "RAS"
     axes: str = "anatomical"
     interpolation: str = "linear"
@@ -144,7 +149,7 @@ class InputSpecification:
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured figure, the data it was measured on and the command that prints it."""
+    """A measured value, the data it was measured on and the command that prints it."""
 
     name: str
     value: float
@@ -154,7 +159,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A model package's manifest. `labels`, `landmarks` with `heatmap`, or `targets`, by task."""
+    """A model package's manifest.
+
+    What the network's outputs are stands in `labels`, `landmarks` with `heatmap`, or `targets`, by task; for tasks that
+    have no such section, in `outputs`, an object for each output with its ``name`` and what the task needs to know.
+    """
 
     name: str
     version: str
@@ -169,12 +178,13 @@ class Manifest:
     landmarks: tuple[LandmarkDefinition, ...] = ()
     heatmap: HeatmapDecoding | None = None
     targets: tuple[Target, ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
     metrics: tuple[Metric, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str]:
-    """Return a manifest and the SHA-256 of the weights it belongs to.
+    """Return the manifest in a text and the SHA-256 of the weights that it belongs to.
 
     Raises:
         ModelError: if the text is not JSON, breaks the schema, or contradicts itself.
@@ -197,6 +207,7 @@ def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str
             "targets": tuple(
                 Target(**{**entry, "classes": tuple(entry["classes"])}) for entry in content.get("targets", ())
             ),
+            "outputs": tuple(content.get("outputs", ())),
             "metrics": tuple(Metric(**entry) for entry in content.get("metrics", ())),
         }
     )
@@ -240,8 +251,9 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         len(given.channels) == network.in_channels,
         f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
     )
+    in_voxels = bool(manifest.labels or manifest.landmarks)
     require(
-        network.is_classifier == (manifest.task == "classification"),
+        network.is_classifier != in_voxels or bool(manifest.outputs),
         f"the network {network.variant} is not for {manifest.task}",
     )
     require(not (network.is_classifier and network.head_channels), "a classifier has no head_channels")
@@ -254,16 +266,14 @@ def check_consistency(manifest: Manifest, source: str) -> None:
             f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
         )
     require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
-    outputs = {
-        "segmentation": len(manifest.labels) + 1,
-        "landmarks": len(manifest.landmarks),
-        "classification": sum(target.logits for target in manifest.targets),
-    }[manifest.task]
+    background = 1 if manifest.labels else 0
+    named = len(manifest.labels) + len(manifest.landmarks) + len(manifest.outputs)
+    outputs = background + named + sum(target.logits for target in manifest.targets)
     require(
         outputs == network.out_channels,
         f"the {manifest.task} needs {outputs} outputs and the network has {network.out_channels}",
     )
-    require(manifest.task != "landmarks" or manifest.heatmap is not None, "landmarks need the section heatmap")
+    require(not manifest.landmarks or manifest.heatmap is not None, "landmarks need the section heatmap")
     for channel in given.channels:
         low, high = channel.normalization.low, channel.normalization.high
         require(low is None or high is None or low < high, f"channel {channel.name} is clipped from {low} to {high}")
@@ -275,19 +285,21 @@ def check_consistency(manifest: Manifest, source: str) -> None:
         ("target", [target.name for target in manifest.targets]),
         ("label", [label.name for label in manifest.labels]),
         ("landmark", [landmark.name for landmark in manifest.landmarks]),
+        ("output", [output["name"] for output in manifest.outputs]),
         ("channel", [channel.name for channel in given.channels]),
     ):
         require(len(set(names)) == len(names), f"two {kind}s have the same name")
 
 
 def _check_schema(content: Any, source: str) -> None:
-    import jsonschema
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
 
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(content))
+    error = best_match(Draft202012Validator(_schema()).iter_errors(content))
     if error is not None:
         where, complaint = ".".join(str(part) for part in error.absolute_path) or "the manifest", error.message
         if error.validator is None:
-            # A section that the schema rules out; jsonschema neither names it nor says why.
+            # The schema rules the section out; jsonschema neither names it nor says why.
             where = next(key for key, value in content.items() if value == error.instance)
             complaint = f"a manifest for {content['task']} has no such section"
         raise ModelError(f"{source} does not follow the schema at {where}: {complaint}; correct the manifest.")
@@ -317,7 +329,7 @@ def _input(entry: dict) -> InputSpecification:
 
 
 def _without_empty(value: Any) -> Any:
-    """Drop what is None or empty, so that a file says only what applies to it."""
+    """Return a value without what is None or empty in it, so that a file says only what applies."""
     if isinstance(value, dict):
         kept = {key: _without_empty(entry) for key, entry in value.items()}
         return {key: entry for key, entry in kept.items() if entry is not None and entry not in ({}, [], ())}

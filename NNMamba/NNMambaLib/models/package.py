@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
-# Whatever reading a zip file may meet: damage, encryption, a compression that Python does not know.
+# What reading a zip file may raise: damage, encryption, a compression that Python does not know.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A package whose manifest was read and found right; its weights are verified when they are loaded.
+    """A package whose manifest was read and is valid; its weights are verified when they are loaded.
 
     Attributes:
         path: the folder or zip file.
@@ -60,7 +60,7 @@ class ModelPackage:
                 f"The weights of {self.path} were altered or damaged (SHA-256 {digest[:12]}..., the manifest says "
                 f"{self.sha256[:12]}...): install the package again."
             )
-        # Not above: panels list packages before torch is there, and without its seconds of import.
+        # Not at the top: panels list packages before torch is installed, and without the seconds of its import.
         from NNMambaLib.models.weights import network_from_bytes
 
         return network_from_bytes(content, self.manifest.network, str(self.path))
@@ -92,11 +92,11 @@ def open_package(path: str | Path) -> ModelPackage:
 def write_package(
     folder: str | Path, manifest: Manifest, network: nn.Module, half: bool = False, card: str | None = None
 ) -> ModelPackage:
-    """Write a package to a folder, which is made if need be; an existing package there is replaced.
+    """Write a package to a folder, which is created if need be; a package there is replaced.
 
     Args:
-        half: store floating-point weights in half precision, but for those that it cannot hold (statistics of
-            BatchNorm may be as large as they like); they are computed with in float32 all the same.
+        half: store floating-point weights in half precision, except tensors with values beyond its range, such as
+            BatchNorm's statistics; inference is in float32 all the same.
         card: the model card (Markdown).
 
     Raises:
@@ -125,7 +125,7 @@ def _names(path: Path) -> set[str]:
 
 
 def folder_in_zip(archive: zipfile.ZipFile) -> str:
-    """Return the folder of the package within a zip file, with its slash: none, or the one that was zipped."""
+    """Return the package's folder within a zip file, with its slash; empty where the files are at the top."""
     manifests = [name for name in archive.namelist() if name.split("/")[-1] == MANIFEST_FILE]
     return min(manifests, key=len, default=MANIFEST_FILE).removesuffix(MANIFEST_FILE)
 
@@ -141,4 +141,4 @@ def _read(path: Path, name: str) -> bytes:
     except (FileNotFoundError, KeyError) as error:
         raise ModelError(f"The model package {path} lacks {name}: install the package again.") from error
     except (*ZIP_ERRORS, OSError) as error:
-        raise ModelError(f"{path} is no model package, or a damaged one ({error}): install it again.") from error
+        raise ModelError(f"{path} is not a model package, or is damaged ({error}): install it again.") from error

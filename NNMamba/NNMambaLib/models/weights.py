@@ -1,4 +1,4 @@
-"""The weights of a model package: a network to the bytes of a safetensors file, and back."""
+"""The weights of a model package: from a network to the bytes of a safetensors file, and back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def network_from_bytes(content: bytes, description: NetworkDescription, source: 
 
 
 def network_to_bytes(network: nn.Module, description: NetworkDescription, name: str, half: bool = False) -> bytes:
-    """Return a network's weights, each shared layer once; see `package.write_package`.
+    """Return a network's weights as a safetensors file, each shared layer once; see `package.write_package`.
 
     Raises:
         ModelError: naming `name`, if the network is not the one described.

@@ -1,8 +1,9 @@
-"""The classifier of nnMamba: a volume to logits."""
+"""The classifier of nnMamba: from a volume to logits."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import cast
 
 import torch
 from torch import nn
@@ -58,4 +59,4 @@ class Classifier(Encoder):
         return self.mlp(mixed.flatten(1))
 
     def _pool(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((2, 3, 4), dtype=self.mlp[0].weight.dtype)
+        return x.mean((2, 3, 4), dtype=cast(nn.Linear, self.mlp[0]).weight.dtype)

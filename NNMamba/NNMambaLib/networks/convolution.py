@@ -1,8 +1,9 @@
-"""3-D convolution that uses the CPU's fast kernel for maps of every size."""
+"""3-D convolution by oneDNN's fast CPU kernel for volumes of every size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,11 +17,12 @@ def convolve(
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
 ) -> torch.Tensor:
-    """Return x (batch, channel, z, y, x) convolved with weight (output, channel, z, y, x), or planes; no gradient.
+    """Return x (batch, channel, z, y, x) convolved with weight (output, channel, z, y, x), without gradient.
 
-    On a CPU it always takes oneDNN's kernel. By itself torch takes a slow kernel for a batch of one with few voxels
-    times channels, as deep stages and thin networks have them: up to 80 times slower. For products of matrices, which
-    are 1x1x1 convolutions of channels-last volumes, oneDNN is also faster than MKL on processors that are not Intel's.
+    Planes, without the axis z, are convolved in the same way. On a CPU this always takes oneDNN's kernel. By itself
+    torch takes a slow one, up to 80 times slower, for a batch of one with few voxels times channels, as in deep stages
+    and thin networks. For matrix products, which are 1x1x1 convolutions of channels-last volumes, oneDNN is also faster
+    than MKL on processors that are not Intel's.
     """
     axes = x.ndim - 2
     stride, padding = ((value,) * axes if isinstance(value, int) else tuple(value) for value in (stride, padding))
@@ -31,22 +33,24 @@ def convolve(
 
 
 def served_by_onednn(x: torch.Tensor) -> bool:
-    """Tell whether `convolve` of x is oneDNN's."""
+    """Tell whether `convolve` takes oneDNN's kernel for x."""
     return (
         x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
     )
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d`, except that where no gradient is wanted it is computed by `convolve`.
+    """`nn.Conv3d` that is computed by `convolve` where no gradient is wanted.
 
     Where a gradient is wanted, maps of one or two planes stay in float32 under a CPU's autocast: there oneDNN's
-    gradient of the weights in bfloat16 reads memory that nobody has written (seen with torch 2.13).
+    gradient of the weights in bfloat16 reads uninitialized memory (seen with torch 2.13).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.device.type == "cpu" and x.dtype == self.weight.dtype and not torch.is_grad_enabled():
-            return convolve(x, self.weight, self.bias, self.stride, self.padding)
+            # No network of ours names its padding ("same").
+            padding = cast(tuple[int, ...], self.padding)
+            return convolve(x, self.weight, self.bias, self.stride, padding)
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled() and x.shape[2] <= 2:
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())

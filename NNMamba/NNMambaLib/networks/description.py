@@ -8,7 +8,7 @@ from dataclasses import dataclass
 SIZE_DIVISOR = 16
 
 
-# That convolutions can compute in, the first unless asked for another.
+# Types that convolutions can compute in; the first is the default.
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -31,5 +31,5 @@ class NetworkDescription:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether there is one output a volume; the other networks have one at each voxel."""
+        """Whether the network has one output for the volume; the others have one at each voxel."""
         return "CLS" in self.variant

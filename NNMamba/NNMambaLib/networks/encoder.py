@@ -15,7 +15,7 @@ _BLOCKS = 3
 
 
 class Encoder(nn.Module):
-    """Stem and three residual stages; base class of the dense network and the classifier.
+    """Stem and three residual stages; base class of the encoder-decoder and the classifier.
 
     Args:
         in_channels: channels of the volume.
@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         stage_mamba: makes the Mamba layer that is added to a stage's output.
     """
 
-    # What divides every size of a volume; a decoder needs maps that fit its skips.
+    # Every size of a volume must be divisible by it; a decoder needs maps that fit its skips.
     size_divisor = 1
 
     def __init__(

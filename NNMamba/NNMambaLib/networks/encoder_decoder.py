@@ -43,13 +43,13 @@ class EncoderDecoder(Encoder):
         self.conv7 = DoubleConv(3 * width, width)
         self.conv8 = UpsampledDoubleConv(width, out_channels)
         self.heads = head_channels is not None
-        if self.heads:
+        if head_channels is not None:
             self.ds1_cls_conv = Conv3d(width, head_channels, 1)
             self.ds2_cls_conv = Conv3d(2 * width, head_channels, 1)
             self.ds3_cls_conv = Conv3d(4 * width, head_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Return (batch, K, z, y, x) >= 0; in training with heads, a list of it and the outputs at 1/2, 1/4, 1/8."""
+        """Return (batch, K, z, y, x) >= 0, and in training with heads a list of it and the outputs at 1/2, 1/4, 1/8."""
         c1, c2, c3, c4 = self.encode(x)
         c5 = self.conv5(_join(c4, c3, self.att3))
         c6 = self.conv6(_join(c5, c2, self.att2))

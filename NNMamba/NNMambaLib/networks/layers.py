@@ -11,7 +11,7 @@ from NNMambaLib.networks.mamba import Mamba
 
 
 class DoubleConv(nn.Module):
-    """Two rounds of 3x3x3 convolution, batch normalisation and ReLU; the first convolution carries the stride."""
+    """Two rounds of 3x3x3 convolution, BatchNorm and ReLU; the first convolution carries the stride."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
@@ -36,7 +36,7 @@ class UpsampledDoubleConv(DoubleConv):
 
 
 class BasicBlock(nn.Module):
-    """Residual block; `mamba_layer`, where given, adds its view of the block's input to the residual branch."""
+    """Residual block; `mamba_layer`, where given, is applied to the block's input and added to the residual branch."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, mamba_layer: nn.Module | None = None):
         super().__init__()
@@ -87,11 +87,11 @@ class LayerNormMamba(nn.Module):
 
 
 class ConvMamba(nn.Module):
-    """1x1x1 convolution, batch normalisation, ReLU, then Mamba over the voxels as tokens.
+    """1x1x1 convolution, BatchNorm and ReLU, then Mamba over the voxels as tokens.
 
     Args:
         flips: average Mamba over the tokens flipped along {nothing, channels, sequence, both} (paper v2, MICCSS).
-        fuse: add the convolved input to Mamba's output and convolve, normalise and rectify the sum (paper v2, MIC).
+        fuse: add Mamba's input to its output; 1x1x1 convolution, BatchNorm and ReLU of the sum (paper v2, MIC).
     """
 
     def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4, flips: bool = False, fuse: bool = False):

@@ -1,4 +1,4 @@
-"""Telling which network a state_dict belongs to, and loading it: the parameter names are the authors' own."""
+"""Recognize the network that a state_dict belongs to, and load it: parameter names are the authors' own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
 
-# The weights whose shapes tell a network's sizes, and how many axes they have.
+# Weights whose shapes tell a network's sizes, with the number of their axes.
 _AXES = {
     "in_conv.conv.0.weight": 5,
     "conv8.conv.3.weight": 5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -20,15 +21,17 @@ _MIC_SINGLE = partial(ConvMamba, d_state=8, fuse=True)
 
 @dataclass(frozen=True)
 class Variant:
-    """One published combination: `network` with `switches`; `heads` is the default of its deep supervision.
+    """One published combination.
 
-    `heads` is None (no heads), "labels" (as many outputs as labels) or a fixed number of outputs.
+    Attributes:
+        summary: what it is, for lists.
+        network: its class.
+        switches: arguments of the class beside the sizes.
     """
 
     summary: str
     network: type[nn.Module]
-    switches: dict = field(default_factory=dict)
-    heads: str | int | None = None
+    switches: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -41,13 +44,11 @@ VARIANTS: dict[str, Variant] = {
         "segmentation of the nnU-Net fork, deep supervision to the labels",
         EncoderDecoder,
         {"block_mamba": ConvMamba, "gates": True},
-        "labels",
     ),
     "SEG-NNU2": Variant(
         "segmentation of the nnU-Net fork, deep supervision fixed at 4 outputs",
         EncoderDecoder,
         {"block_mamba": ConvMamba, "gates": True},
-        4,
     ),
     "V1-SEG": Variant("segmentation of paper v1 (Res-Mamba)", EncoderDecoder, {"stage_mamba": LayerNormMamba}),
     "V1-LAND": Variant("landmarks of paper v1 (Mamba after the stem)", EncoderDecoder, {"stem_mamba": LayerNormMamba}),
@@ -65,57 +66,36 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-_PUBLISHED = {"segmentation": "SEG-CSS", "landmarks": "SEG-CSS", "classification": "CLS"}
+# Of an encoder-decoder and of a classifier.
+_PUBLISHED = {False: "SEG-CSS", True: "CLS"}
 
 
-def variant_for(task: str, name: str | None = None) -> str:
-    """Return the variant of that name, or the published one for a task where it is None.
+def variant_for(classifier: bool, name: str | None = None) -> str:
+    """Return the variant of that name, or the published one where it is None.
+
+    Args:
+        classifier: whether the network answers for the whole volume; else it has an output for each voxel.
 
     Raises:
-        ModelError: if the variant is unknown or is not for this task.
+        ModelError: if there is no such variant of that kind.
     """
-    fitting = [n for n, v in VARIANTS.items() if (task == "classification") != (v.network is EncoderDecoder)]
-    name = name or _PUBLISHED[task]
+    fitting = [key for key, variant in VARIANTS.items() if (variant.network is Classifier) == classifier]
+    name = name or _PUBLISHED[classifier]
     if name not in fitting:
-        raise ModelError(f"Variant {name} is not for {task}: choose one of {', '.join(fitting)}.")
+        kind = "a classifier" if classifier else "an encoder-decoder"
+        raise ModelError(f"The task needs {kind} and {name} is not one: choose one of {', '.join(fitting)}.")
     return name
 
 
 def build(description: NetworkDescription) -> nn.Module:
     """Return a network with fresh random weights, in training mode."""
     variant = VARIANTS[description.variant]
-    extra = {"head_channels": description.head_channels} if variant.network is EncoderDecoder else {}
+    extra: dict[str, Any] = {}
+    if variant.network is EncoderDecoder:
+        extra["head_channels"] = description.head_channels
     return variant.network(
         description.in_channels, description.out_channels, description.base_width, **variant.switches, **extra
     )
-
-
-def build_network(
-    variant: str, in_channels: int, out_channels: int, base_width: int = 32, deep_supervision: bool | None = None
-) -> nn.Module:
-    """Return a network of a named variant with fresh random weights, in training mode.
-
-    Args:
-        variant: a name from `VARIANTS`.
-        in_channels: channels of the volume.
-        out_channels: labels with background, landmarks, or logits.
-        base_width: channels after the stem; 32 in every published network.
-        deep_supervision: with or without the three heads; None takes the variant's default.
-
-    Raises:
-        ModelError: if the variant is unknown, or has no deep supervision and is asked for it.
-    """
-    if variant not in VARIANTS:
-        raise ModelError(f"Unknown network variant '{variant}': choose one of {', '.join(VARIANTS)}.")
-    heads = VARIANTS[variant].heads
-    if deep_supervision and VARIANTS[variant].network is not EncoderDecoder:
-        raise ModelError(f"Variant {variant} is a classifier and has no deep supervision: leave it off.")
-    if deep_supervision is False:
-        heads = None
-    elif deep_supervision and heads is None:
-        heads = "labels"
-    head_channels = out_channels if heads == "labels" else heads
-    return build(NetworkDescription(variant, in_channels, out_channels, base_width, head_channels))
 
 
 def __getattr__(name: str) -> object:

@@ -1,1 +1,1 @@
-"""The process and the machine: threads, devices, allocation, OpenMP, units."""
+"""The process and the machine: devices, threads, memory allocation, OpenMP; and units."""

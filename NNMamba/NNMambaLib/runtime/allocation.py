@@ -1,4 +1,4 @@
-"""Keeping freed memory while a network runs many times: fresh pages cost a CPU as much time as convolutions do."""
+"""Keep freed memory while a network runs many times: fresh pages cost a CPU as much time as convolutions do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Parameters of glibc's mallopt, and what its own adaptation arrives at where tensors are large.
+# Parameters of glibc's mallopt, and the values to which it adapts by itself where tensors are large.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _USUAL = {_TRIM_THRESHOLD: 64 * 2**20, _MMAP_THRESHOLD: 32 * 2**20}
 _LARGEST = 2**31 - 1
@@ -21,9 +21,9 @@ _users = 0
 def memory_kept() -> Iterator[None]:
     """Let the C library reuse large blocks while the context lasts; at its end they go back to the system.
 
-    By default glibc asks the system for each large tensor, which zeroes every page of it anew. Other C libraries keep
-    blocks by themselves, or cannot be told; there, and for threads other than the main one, this changes nothing. glibc
-    before 2.35 keeps blocks of up to 32 MiB only.
+    By default glibc asks the system for the memory of each large tensor, and the system zeroes every page of it. Other
+    C libraries keep blocks by themselves, or cannot be told to; there, and for threads other than the main one, this
+    changes nothing. glibc before 2.35 keeps blocks of up to 32 MiB only.
     """
     global _users
     library = _glibc()

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""The device to compute on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from NNMambaLib.errors import BackendError
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` is a CUDA device or Apple's where torch has one, else the CPU.
+    """Return the device of that name; ``auto`` is a CUDA or MPS device where torch has one, else the CPU.
 
     Raises:
         BackendError: if it cannot be used on this machine.

@@ -1,7 +1,7 @@
-"""How many threads the engine's own loops use, and the pool on which kernels that release the interpreter lock run.
+"""The pool of threads on which kernels that release the interpreter lock run.
 
-They use as many as torch does (``torch.set_num_threads``): two pools that each take all cores slow each other down many
-times over. The pool belongs to the process; its threads are started when first needed and wait between calls.
+It has as many threads as torch uses (``torch.set_num_threads``): two pools that each take all cores slow each other
+down many times over. It belongs to the process; its threads are started when first needed and wait between calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-# Enough that threads which are held up leave little for the others to wait for.
+# Enough that a thread that is held up leaves the others little to wait for.
 _PARTS = 16
 
 
@@ -23,7 +23,7 @@ def for_each(run: Callable[..., None], jobs: Sequence[tuple]) -> None:
     threads of the pool might then wait for one that never comes free.
 
     Raises:
-        Exception: what the first of the jobs to fail, in their order, raised, once none is running any more.
+        Exception: that of the first failed job in their order, once none is running any more.
     """
     threads = min(torch.get_num_threads(), len(jobs))
     if threads <= 1:
@@ -43,6 +43,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def split(count: int, least: int = 1) -> list[tuple[int, int]]:
-    """Return 0..count in parts (first, last) for `for_each`: even, and of `least` or more."""
+    """Return 0..count in even parts (first, last) of at least `least`, as jobs for `for_each`."""
     parts = max(1, min(_PARTS, count // least))
     return [(count * part // parts, count * (part + 1) // parts) for part in range(parts)]

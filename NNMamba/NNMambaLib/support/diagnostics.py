@@ -1,4 +1,4 @@
-"""A report of an installation for those who are to help, without anything that tells who or what it was used on."""
+"""A report of an installation for those who help, without names of users or volumes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import getpass
 import platform
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ _SHORTEST_NAME = 2
 def diagnostic_report(
     application: str,
     needs: Sequence[Need],
-    machine: Mapping[str, Any] | str,
+    machine: dict[str, Any] | str,
     worker: str,
     last_error: str,
     log: str,
@@ -81,7 +81,7 @@ def without_private(text: str, private: Iterable[str] = ()) -> str:
     return text
 
 
-def _machine_lines(machine: Mapping[str, Any] | str) -> list[str]:
+def _machine_lines(machine: dict[str, Any] | str) -> list[str]:
     if isinstance(machine, str):
         return [machine]
     return [

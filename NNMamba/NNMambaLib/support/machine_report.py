@@ -1,4 +1,4 @@
-"""What this machine offers the engine: versions, devices, and scan backends with the reasons against them."""
+"""What this machine offers the engine: versions, devices, and scan backends with the reasons why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors", "numba", "mamba-ssm",
 
 
 def machine_report() -> dict[str, Any]:
-    """Return what JSON can hold of this machine.
+    """Return a report of this machine, as JSON can hold it.
 
     Returns:
         ``versions``: {package: version, or "not installed"}.

@@ -1,6 +1,6 @@
-"""What the engine needs of a Python environment, what of it is missing, and what pip must leave alone.
+"""The packages that the engine needs, those that are missing, and those that pip must leave alone.
 
-Looks at the metadata of installed packages only: nothing is imported and nothing installed.
+Only the metadata of installed packages is read: nothing is imported and nothing installed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 try:
     from packaging.requirements import Requirement
 except ImportError:
-    # Where it is no package of its own, pip brings it along.
-    from pip._vendor.packaging.requirements import Requirement
+    # Where it is not installed by itself, pip brings a copy.
+    from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment] # the same class
 
 from NNMambaLib.errors import NNMambaError
 
-# They come with Slicer, whose own modules break with others.
+# They come with Slicer, whose own modules break with other versions.
 FIXED_PACKAGES = ("numpy", "SimpleITK")
 _OPTIONAL = "Optional:"
 
@@ -77,7 +77,8 @@ def read_needs(path: str | Path) -> list[Need]:
             raise ValueError(f"{path} asks for {requirement.name}, which comes with Slicer: remove the line.")
         if requirement.marker is None or requirement.marker.evaluate():
             reason = comment.removeprefix(_OPTIONAL).strip()
-            needs.append(Need(requirement, reason, reason != comment, installed_version(requirement.name)))
+            optional, installed = reason != comment, installed_version(requirement.name)
+            needs.append(Need(requirement, reason, optional, installed))  # type: ignore[arg-type] # pip's copy of the class
         comment = ""
     return needs
 
@@ -109,9 +110,9 @@ def constraints() -> str:
 
 @contextmanager
 def pip_held_back() -> Iterator[Path]:
-    """Give a constraints file for pip, which any pip that is started within the block obeys even if it is not told to.
+    """Yield a constraints file that every pip started within the block obeys, even if it is not told to.
 
-    Such a pip also takes wheels only: there is no compiler in Slicer.
+    Within the block pip installs wheels only: there is no compiler in Slicer.
     """
     with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
         path = Path(folder).resolve() / "constraints.txt"
@@ -130,7 +131,7 @@ def pip_held_back() -> Iterator[Path]:
 
 
 def platform_notice() -> str | None:
-    """Return what limits PyTorch on this platform, in a sentence; None where nothing is known to."""
+    """Return a sentence on what limits PyTorch on this platform, or None."""
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         return (
             "On this Mac, Python runs as an Intel program: the last PyTorch for it is 2.2.2, without the Apple GPU and "

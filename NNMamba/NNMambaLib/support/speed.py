@@ -1,11 +1,11 @@
-"""How long this machine takes for a model: measured by runs of the engine on synthetic volumes."""
+"""How long a model takes on this machine, measured by running the engine on synthetic volumes."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +13,17 @@ import numpy as np
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError
 from NNMambaLib.inference.memory_plan import available_bytes
-from NNMambaLib.inference.preprocessing import model_grid
+from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.progress import Progress
 from NNMambaLib.runtime.units import format_bytes
-from NNMambaLib.volumes.volume import Grid, Volume, orientation_axes
+from NNMambaLib.volumes.volume import Grid, Shape, Spacing, Volume, orientation_axes
 
 _FEWEST_TILES = 3
-# A volume that is done quickly is run again where its last tiles differ by more than this part of their median.
+# A volume that is done quickly is run again if its last tiles differ by more than this part of their median.
 _STABLE, _MOST_RUNS = 0.1, 3
 
 OnProgress = Callable[[Progress], None]
@@ -30,7 +31,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run and its seconds; estimated where it was not run on the whole volume."""
+    """A part of a run and its seconds; estimated if it was not run on the whole volume."""
 
     name: str
     seconds: float
@@ -39,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a run of a model on a volume takes on this machine.
+    """How long a run of a model on a volume takes on this machine.
 
     Attributes:
         tile_seconds: of each tile that was measured, in order.
@@ -47,6 +48,7 @@ class Speed:
         starting_seconds: what a process's first tile took beyond the others: threads start, and kernels are loaded, or
             compiled where this machine has not run them yet.
         stages: of a run that loads the model, in order, without mirroring and without starting up.
+        mirrors: whether the task can average over mirrored copies.
         flips: passes of the network for each tile with mirroring; 1 where the model does not allow it.
         notices: how the engine departed from what was asked for.
     """
@@ -55,6 +57,7 @@ class Speed:
     tiles: int
     starting_seconds: float
     stages: tuple[Stage, ...]
+    mirrors: bool
     flips: int
     notices: tuple[str, ...]
 
@@ -77,17 +80,17 @@ class Speed:
 def measure_speed(
     engine: Engine,
     package: ModelPackage,
-    size: Sequence[int],
-    spacing: Sequence[float],
+    size: Shape,
+    spacing: Spacing,
     step: float = 0.5,
     budget: float = 15.0,
     on_progress: OnProgress = lambda progress: None,
 ) -> Speed:
-    """Return what the package's task takes on a volume.
+    """Return how long the package's task takes on a volume.
 
-    A volume of one patch is run first: that loads the model, compiles what is not compiled yet and goes through all
-    stages. Then the volume itself is run, and stopped when the budget is spent and three tiles are measured. What was
-    not reached is estimated: the tiles by their median, the rest from the first run by the number of voxels.
+    A volume of one patch is run first: it loads the model, compiles kernels and goes through all stages. Then the
+    volume itself is run, and stopped once the budget is spent and three tiles are measured. The rest is estimated: the
+    tiles from their median, the other stages from the first run in proportion to the voxels.
 
     Args:
         size, spacing: of the volume, voxels and mm along (x, y, z).
@@ -98,7 +101,8 @@ def measure_speed(
         MemoryPlanError, VolumeError, ModelError: as in `Engine`.
     """
     specification = package.manifest.input
-    grid = Grid(tuple(reversed(size)), np.diag([*spacing, 1.0]))
+    width, height, depth = size
+    grid = Grid((depth, height, width), np.diag([*spacing, 1.0]))
     probe = _patch_grid(specification, grid)
 
     def run(grid: Grid, seconds: float) -> _Timeline:
@@ -112,17 +116,18 @@ def measure_speed(
     for _ in range(_MOST_RUNS - 1):
         if whole.complete and not _stable(tiles):
             tiles += run(grid, budget).tiles
-    planned = 1
-    if package.manifest.task != "classification":
-        planned = Tiling.plan(model_grid(grid, specification).shape, tuple(reversed(specification.patch)), step).count
+    task = task_named(package.manifest.task)
+    x, y, z = specification.patch
+    planned = 1 if task.whole_volume else Tiling.plan(place(grid, specification).grid.shape, (z, y, x), step).count
     notices = list(whole.notices)
     if not whole.complete and whole.tile_count != planned:
         notices.append(f"{whole.tile_count} tiles in place of {planned}: the memory is too small for the model's patch")
-    flips = 2 ** len(specification.mirror_axes) if package.manifest.task == "segmentation" else 1
+    mirrors = any(option.name == "mirror" for option in task.options)
+    flips = 2 ** len(specification.mirror_axes) if mirrors else 1
     growth = math.prod(grid.shape) / math.prod(probe.shape)
     starting = max(0.0, first.tiles[0] - statistics.median(tiles))
     stages = tuple(_stages(first, whole, tiles, growth))
-    return Speed(tuple(tiles), whole.tile_count, starting, stages, flips, tuple(notices))
+    return Speed(tuple(tiles), whole.tile_count, starting, stages, mirrors, flips, tuple(notices))
 
 
 class _Timeline:
@@ -139,12 +144,13 @@ class _Timeline:
         self._before = self._began
 
     def run(self, engine: Engine, package: ModelPackage, volume: Volume, step: float) -> None:
-        task = package.manifest.task
-        options = {} if task == "classification" else {"step": step, "pad_small": True}
+        task = task_named(package.manifest.task)
+        wanted = {"step": step, "pad_small": True}
+        options = {option.name: wanted[option.name] for option in task.options if option.name in wanted}
         self._before = time.perf_counter()
         try:
             result = engine.run(
-                task, volume, package, on_progress=self._take, is_cancelled=self._is_enough, **options
+                task.name, volume, package, on_progress=self._take, is_cancelled=self._is_enough, **options
             )  # fmt: skip
         except Cancelled:
             return
@@ -196,16 +202,19 @@ def _patch_grid(specification: InputSpecification, grid: Grid) -> Grid:
     if specification.shape:
         return grid
     orientation = grid.orientation if specification.axes == "array" else specification.orientation
+    assert orientation is not None, "manifests have it unless the axes are those of the array"
+    assert specification.spacing is not None, "manifests have it unless they have a shape"
     size = list(reversed(grid.shape))
     for (axis, _), width, spacing in zip(
         orientation_axes(orientation), specification.patch, specification.spacing, strict=True
     ):
         size[axis] = max(1, min(size[axis], int(width * spacing / grid.spacing[axis] + 1e-3)))
-    return Grid(tuple(reversed(size)), grid.matrix)
+    x, y, z = size
+    return Grid((z, y, x), grid.matrix)
 
 
 def _synthetic_volume(grid: Grid, channels: int, engine: Engine) -> Volume:
-    """Return int16 noise above 0: what a network takes does not depend on what it sees."""
+    """Return int16 noise above 0: the time does not depend on what the network sees."""
     needed, free = 2 * channels * math.prod(grid.shape), available_bytes(engine.device, engine.memory_limit)
     if needed > free:
         raise MemoryPlanError(

@@ -1,1 +1,1 @@
-"""Recipes that make the bundled model packages: data, synthesis, optimisation, evaluation."""
+"""Training a model on a folder of cases: data, objectives, the training loop, the model package."""

@@ -1,8 +1,9 @@
-"""Making probabilities honest on validation cases: a classifier's temperature, a heatmap's logistic curve."""
+"""Calibrating confidences on validation cases: a classifier's temperature, a heatmap's logistic curve."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -13,57 +14,60 @@ _LOG_RANGE = (-3.0, 3.0)
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
-    """Return the temperature that makes the classes likeliest (temperature scaling: Guo et al., ICML 2017).
+    """Return the temperature of greatest likelihood (temperature scaling: Guo et al., ICML 2017).
 
     Args:
         logits: float (case, class).
         classes: int (case,).
 
     Raises:
-        ValueError: if there is no case.
+        ValueError: if there are no cases.
     """
     if len(classes) == 0:
-        raise ValueError("A temperature cannot be fitted to no cases.")
+        raise ValueError("There are no cases to fit a temperature to: give at least one.")
 
     def negative_log_likelihood(log_temperature: float) -> float:
         p = scaled_probabilities(logits, np.exp(log_temperature))
         return -float(np.log(p[np.arange(len(classes)), classes].clip(1e-12)).mean())
 
-    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=_LOG_RANGE, method="bounded").x))
+    found: Any = minimize_scalar(negative_log_likelihood, bounds=_LOG_RANGE, method="bounded")
+    return float(np.exp(found.x))
 
 
 def scaled_probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Softmax of logits / temperature over the last axis, in float64."""
+    """Return the softmax of logits / temperature over the last axis, in float64."""
     scaled = np.asarray(logits, float) / temperature
     p = np.exp(scaled - scaled.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)
 
 
-# Without enough validation cases: a peak of 0.3 is as likely a landmark as not, one of 1 certainly is one.
+# For too few validation cases: a peak of 0.3 is as likely a landmark as not, a peak of 1 is one almost surely.
 DEFAULT_DECODING = HeatmapDecoding(slope=10.0, intercept=-3.0)
-
-
 _FEWEST = 5
 
 
 def fit_heatmap_decoding(peaks: Sequence[float], present: Sequence[bool]) -> HeatmapDecoding:
-    """Return the logistic curve from a heatmap's peak to the probability that its landmark is there.
+    """Return the logistic curve from a heatmap's peak to the probability that its landmark is present.
 
-    Platt's method: the targets fall short of 0 and 1 by what few cases leave open. With fewer than five landmarks that
-    are there, or that are not, the default curve.
+    The targets are smoothed as by Platt ("Probabilistic outputs for support vector machines", 1999). With fewer than
+    five landmarks that are present, or absent, the default curve is returned.
+
+    Args:
+        peaks: height of each heatmap's peak.
+        present: whether its landmark is there.
     """
     from scipy.optimize import minimize
 
-    peaks, present = np.asarray(peaks, float), np.asarray(present, bool)
-    found, absent = int(present.sum()), int((~present).sum())
+    heights, there = np.asarray(peaks, float), np.asarray(present, bool)
+    found, absent = int(there.sum()), int((~there).sum())
     if min(found, absent) < _FEWEST:
         return DEFAULT_DECODING
-    wanted = np.where(present, (found + 1) / (found + 2), 1 / (absent + 2))
+    wanted = np.where(there, (found + 1) / (found + 2), 1 / (absent + 2))
 
     def cost(parameters: np.ndarray) -> float:
-        z = parameters[0] * peaks + parameters[1]
+        z = parameters[0] * heights + parameters[1]
         return float((np.logaddexp(0, z) - wanted * z).mean())
 
     slope, intercept = minimize(cost, (DEFAULT_DECODING.slope, DEFAULT_DECODING.intercept), method="Nelder-Mead").x
-    # A curve that falls with the peak would call for an empty heatmap to find a landmark.
+    # A curve that falls with the peak would find landmarks where the heatmap is empty.
     return HeatmapDecoding(float(slope), float(intercept)) if slope > 0 else DEFAULT_DECODING

@@ -1,4 +1,4 @@
-"""What ``nnmamba train`` can be told, in one JSON or TOML file."""
+"""The configuration of ``nnmamba train``, in one JSON or TOML file."""
 
 from __future__ import annotations
 
@@ -14,33 +14,27 @@ from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.training.loop.settings import TrainingSettings
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 
 @dataclass(frozen=True)
-class Configuration(TrainingSettings):
-    """Settings of a training with the network and the samples. Sizes and spacings are along (x, y, z), as in manifests.
+class CommonConfiguration(TrainingSettings):
+    """What a configuration says whatever the data are.
 
     Attributes:
-        variant: of the network; None takes the published one for the task.
         base_width: channels after the stem.
-        deep_supervision: of segmentation, see `SegmentationObjective`.
-        patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
-            128, and for classification the largest volume's, at most 192.
-        spacing: mm that volumes are resampled to; None takes the median of the data.
+        deep_supervision: of a segmentation, see `SegmentationObjective`.
         normalization: of intensities: ``z-score``, ``percentile`` (0.5 and 99.5), ``ct``, ``none``, or ``auto``: by
             the channel's name in ``dataset.json`` where there is one, else ``z-score``.
-        mirror_axes: axes that samples are mirrored along; not ``x`` where left and right are told apart.
+        mirror_axes: axes along which samples are mirrored; leave out ``x`` where left and right are told apart.
         augment: deform samples and change their intensities at random.
-        foreground: part of the samples that contain a given label or landmark; the others lie anywhere.
+        foreground: fraction of the samples that contain a given label or landmark; the others lie anywhere.
         heatmap_sigma: of the Gaussian about a landmark, in voxels.
-        validation_fraction: part of the subjects that is kept for validation; 0 for none.
+        validation_fraction: fraction of the subjects that is kept for validation; 0 for none.
     """
 
-    variant: str | None = None
     base_width: int = 32
     deep_supervision: bool = True
-    patch: tuple[int, int, int] | None = None
-    spacing: tuple[float, float, float] | None = None
     normalization: str = "auto"
     mirror_axes: tuple[str, ...] = ()
     augment: bool = True
@@ -49,11 +43,48 @@ class Configuration(TrainingSettings):
     validation_fraction: float = 0.2
 
 
+@dataclass(frozen=True)
+class Configuration(CommonConfiguration):
+    """What the user asks for. Sizes and spacings are along (x, y, z), as in manifests.
+
+    Attributes:
+        variant: of the network; None takes the published one for the task.
+        patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
+            128, and for classification the largest volume's, at most 192.
+        spacing: mm that volumes are resampled to; None takes the median of the data.
+    """
+
+    variant: str | None = None
+    patch: Shape | None = None
+    spacing: Spacing | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfiguration(CommonConfiguration):
+    """A `Configuration` in which nothing is left to the data: what `resolve` returns."""
+
+    variant: str
+    patch: Shape
+    spacing: Spacing
+
+    @property
+    def patch_zyx(self) -> Shape:
+        """Voxels along (z, y, x), as arrays have them."""
+        x, y, z = self.patch
+        return z, y, x
+
+    @property
+    def spacing_zyx(self) -> Spacing:
+        """mm along (z, y, x), as arrays have them."""
+        x, y, z = self.spacing
+        return z, y, x
+
+
 def read_configuration(path: str | Path | None) -> Configuration:
-    """Return the configuration in a file; what it leaves out, or all where there is no file, has its default.
+    """Return the configuration in a file, with defaults for what it leaves out; all defaults where `path` is None.
 
     Raises:
-        TrainingError: if the file cannot be read, has an unknown key, or a value that cannot be.
+        TrainingError: if the file cannot be read, has an unknown key, or a value that is not allowed.
     """
     return Configuration() if path is None else make_configuration(_content(Path(path)), str(path))
 
@@ -62,28 +93,28 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
     """Return the configuration with these values.
 
     Raises:
-        TrainingError: naming the source, and the key that is unknown or whose value cannot be.
+        TrainingError: naming the source and the key that is unknown or has a value that is not allowed.
     """
     known = [entry.name for entry in fields(Configuration)]
     content = {_FORMER_KEYS.get(key, key): value for key, value in content.items()}
     for key, value in content.items():
         if key not in known:
-            raise TrainingError(f"{source} has the unknown key '{key}': choose of {', '.join(known)}.")
+            raise TrainingError(f"{source} has the unknown key '{key}': choose one of {', '.join(known)}.")
         rule = _RULES[key]
         if not rule.holds(value):
-            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)} and it must be {rule.words}.")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)}, but it must be {rule.words}.")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     configuration = Configuration(**values)
     if configuration.validate_every % configuration.checkpoint_every:
         raise TrainingError(
-            f"{source} has validate_every {configuration.validate_every} and it must be a multiple of "
+            f"{source} has validate_every {configuration.validate_every}, but it must be a multiple of "
             f"checkpoint_every, {configuration.checkpoint_every}."
         )
     return configuration
 
 
-def as_json(configuration: Configuration) -> dict[str, Any]:
-    """Return what `make_configuration` makes the same configuration from, as JSON would give it back."""
+def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
+    """Return the configuration as a JSON object, from which `make_configuration` makes the same one."""
     return json.loads(json.dumps(asdict(configuration)))
 
 
@@ -136,7 +167,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# As settings of version 0.1 spell them.
+# Keys as version 0.1 spelled them.
 _FORMER_KEYS = {"normalisation": "normalization"}
 _POSITIVE = _number("a number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)

@@ -1,65 +1,57 @@
-"""The model package that a training ends with: manifest, card and weights."""
+"""The manifest and the card of the model package that a training ends with."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from NNMambaLib import __version__
-from NNMambaLib.models.manifest import InputSpecification, Manifest, Metric, format_manifest
-from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.models.manifest import Manifest, Metric, format_manifest
 from NNMambaLib.results import RESEARCH_USE
-from NNMambaLib.training.configuration import Configuration, as_json
-from NNMambaLib.training.data.subjects import Split
+from NNMambaLib.training.configuration import as_json
+from NNMambaLib.training.plan import Plan
+from NNMambaLib.training.tasks.task import Task
 
 
-def make_manifest(
-    name: str,
-    task: str,
-    network: NetworkDescription,
-    specification: InputSpecification,
-    configuration: Configuration,
-    split: Split,
-    metrics: Mapping[str, float],
-    sections: Mapping[str, Any],
-) -> Manifest:
+def make_manifest(name: str, task: Task, plan: Plan, metrics: Mapping[str, float], scores: Sequence[Any]) -> Manifest:
     """Return the manifest of a training.
 
     Args:
         name: what the model is to be called; characters that manifests do not allow are replaced.
-        configuration: as it was resolved; it becomes the provenance.
-        figures: of the validation, by name.
-        sections: the task's own ones, see `Manifest`.
+        plan: its configuration becomes the provenance.
+        metrics: of the validation, by name.
+        scores: of the validation cases, from which the task makes its own sections.
     """
-    command, data = f"nnmamba train {task}", f"{len(split.validation)} validation cases, kept out of training"
+    split, command = plan.split, f"nnmamba train {task.name}"
+    data = f"{len(split.validation)} validation cases, kept out of training"
     return Manifest(
         name=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model",
         version="0.1.0",
         title=name,
         description=f"Trained on {len(split.training)} cases with {command}.",
-        task=task,
-        network=network,
-        input=specification,
-        metrics=tuple(Metric(figure, round(value, 4), data, command) for figure, value in metrics.items()),
+        task=task.name,
+        network=task.objective(plan.configuration, len(plan.specification.channels)).network,
+        input=plan.specification,
+        metrics=tuple(Metric(metric, round(value, 4), data, command) for metric, value in metrics.items()),
         licence="Not stated",
         intended_use=RESEARCH_USE,
         provenance={
             "command": command,
-            "configuration": as_json(configuration),
+            "configuration": as_json(plan.configuration),
             "training_cases": len(split.training),
             "validation_cases": len(split.validation),
             "engine_version": __version__,
             "torch_version": torch.__version__,
         },
-        **sections,
+        **task.sections(scores),
     )
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Refuse a manifest that could not be written, such as one with a label without a name.
+    """Check that a manifest can be written; one with a nameless label, for example, cannot.
 
     Raises:
         ModelError: naming the section.
@@ -68,8 +60,8 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def model_card(manifest: Manifest) -> str:
-    """Return a card (Markdown) that says what the manifest says of the training."""
+    """Return a model card (Markdown) made from the manifest."""
     rows = [f"| {metric.name} | {metric.value:g} | {metric.data} |" for metric in manifest.metrics]
-    table = ["", "| figure | value | measured on |", "| --- | --- | --- |", *rows] if rows else []
+    table = ["", "| metric | value | measured on |", "| --- | --- | --- |", *rows] if rows else []
     lines = [f"# {manifest.title}", "", manifest.description, *table, "", manifest.intended_use]
     return "\n".join(lines) + "\n"

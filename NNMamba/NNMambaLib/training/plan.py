@@ -1,56 +1,60 @@
-"""What the network will be given, from the data and the configuration."""
+"""The plan of a training: what the network is given, decided by the data and the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from NNMambaLib.errors import TrainingError
-from NNMambaLib.inference.preprocessing import model_grid
+from NNMambaLib.inference.preprocessing import place
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import variant_for
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration
+from NNMambaLib.training.data.subjects import Split
 from NNMambaLib.training.data.survey import Survey
-from NNMambaLib.volumes.volume import reoriented_grid
+from NNMambaLib.volumes.volume import Shape, Spacing, reoriented_grid
 
 _ORIENTATION = "RAS"
 _LARGEST_PATCH, _LARGEST_CLASSIFIED = 128, 192
-# Names of channels that nnU-Net normalises in a way of their own.
+# Names of channels that nnU-Net normalizes in ways of their own.
 _BY_NAME = {"ct": "ct", "nonorm": "none", "rescale_to_0_1": "range"}
 
 
-def resolve(configuration: Configuration, task: str, survey: Survey) -> Configuration:
+@dataclass(frozen=True)
+class Plan:
+    """The configuration, the network's input and the split into training and validation, as the data decide them."""
+
+    configuration: ResolvedConfiguration
+    specification: InputSpecification
+    split: Split
+
+
+def resolve(configuration: Configuration, task: str, survey: Survey) -> ResolvedConfiguration:
     """Return the configuration with variant, spacing and patch taken from the task and the data where they are None.
 
     Raises:
         ModelError: if the variant is not for the task.
-        TrainingError: if BatchNorm would have a single value.
+        TrainingError: if BatchNorm would see a single value per channel.
     """
-    variant = variant_for(task, configuration.variant)
-    grids = [reoriented_grid(grid, _ORIENTATION) for grid in survey.grids]
-    spacing = configuration.spacing
-    if spacing is None:
-        spacing = tuple(round(float(step), 4) for step in np.median([grid.spacing for grid in grids], axis=0))
-    patch = configuration.patch
-    if patch is None:
-        frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=_ORIENTATION)
-        sizes = np.array([model_grid(grid, frame).shape[::-1] for grid in survey.grids])
-        whole = task == "classification"
-        size = sizes.max(0) if whole else np.median(sizes, axis=0)
-        limit = _LARGEST_CLASSIFIED if whole else _LARGEST_PATCH
-        patch = tuple(int(min(limit, SIZE_DIVISOR * np.ceil(n / SIZE_DIVISOR))) for n in size)
+    whole_volume = task_named(task).whole_volume
+    variant = variant_for(whole_volume, configuration.variant)
+    spacing = configuration.spacing or _median_spacing(survey)
+    patch = configuration.patch or _patch_for(survey, spacing, whole_volume)
     if configuration.batch_size == 1 and max(patch) == SIZE_DIVISOR:
         raise TrainingError(
-            f"A batch_size of 1 with the patch {patch} cannot be normalised: take 2, or a larger patch."
+            f"A batch_size of 1 with the patch {patch} cannot be normalized: take 2, or a larger patch."
         )
-    return replace(configuration, variant=variant, spacing=spacing, patch=patch)
+    return ResolvedConfiguration(**{**asdict(configuration), "variant": variant, "spacing": spacing, "patch": patch})
 
 
-def input_specification(configuration: Configuration, channels: Sequence[str], survey: Survey) -> InputSpecification:
-    """Return the manifest's description of the input, for a configuration that `resolve` returned.
+def input_specification(
+    configuration: ResolvedConfiguration, channels: Sequence[str], survey: Survey
+) -> InputSpecification:
+    """Return the manifest's description of the input.
 
     Args:
         channels: their names.
@@ -65,6 +69,24 @@ def input_specification(configuration: Configuration, channels: Sequence[str], s
         orientation=_ORIENTATION,
         mirror_axes=configuration.mirror_axes,
     )
+
+
+def _median_spacing(survey: Survey) -> Spacing:
+    steps = [reoriented_grid(grid, _ORIENTATION).spacing for grid in survey.grids]
+    x, y, z = (round(float(step), 4) for step in np.median(steps, axis=0))
+    return x, y, z
+
+
+def _patch_for(survey: Survey, spacing: Spacing, whole: bool) -> Shape:
+    """Return the patch (x, y, z) that holds a volume of median size, or every volume whole, up to a limit."""
+    frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=_ORIENTATION)
+    sizes = np.array([place(grid, frame).grid.shape[::-1] for grid in survey.grids])
+    limit = _LARGEST_CLASSIFIED if whole else _LARGEST_PATCH
+    x, y, z = (
+        int(min(limit, SIZE_DIVISOR * np.ceil(size / SIZE_DIVISOR)))
+        for size in (sizes.max(0) if whole else np.median(sizes, axis=0))
+    )
+    return x, y, z
 
 
 def _normalization(kind: str, name: str, intensities: np.ndarray) -> Normalization:

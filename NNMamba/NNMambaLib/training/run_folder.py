@@ -1,4 +1,4 @@
-"""The output folder of a training: what is in it, and whether a run there may be carried on."""
+"""The output folder of a training: what is in it, and whether a run there may be resumed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, make_folder
 from NNMambaLib.models.package import MANIFEST_FILE
-from NNMambaLib.training.configuration import Configuration, as_json
+from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
 from NNMambaLib.training.data.subjects import Split
 
 
 class RunFolder:
-    """Paths within the output folder. `run.json` marks it as one, and says what was asked for."""
+    """The paths within the output folder, which `run.json` marks as one and where it records what was asked for."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -31,8 +31,12 @@ class RunFolder:
         self.model = self.path / "model"
 
     @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
     def finished(self) -> bool:
-        """Whether the model package is complete: it is written last, and its manifest last of all."""
+        """Whether the model package is complete; it is written last, and its manifest last of all."""
         return (self.model / MANIFEST_FILE).is_file()
 
     @property
@@ -41,27 +45,27 @@ class RunFolder:
         return (self.model, *(path for path in files if path.exists()))
 
     def check(self, task: str, given: Configuration, overwrite: bool) -> None:
-        """Make sure that there is no run here, or the one that is asked for.
+        """Make sure that the folder holds no run, or the one that is asked for.
 
         Args:
-            overwrite: remove a run that is there.
+            overwrite: remove a run that the folder holds.
 
         Raises:
-            OutputError: if it holds other things, or a run with another task or configuration.
+            OutputError: if the folder holds other things, or a run with another task or configuration.
         """
         if not self._record.is_file():
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise OutputError(f"{self.path} is no empty folder and holds no training: choose another one.")
+                raise OutputError(f"{self.path} is not empty and holds no training: choose another folder.")
         elif overwrite:
             self._clear()
         else:
             self._require(_read(self._record), {"task": task, **as_json(given)})
 
-    def settle(self, task: str, given: Configuration, resolved: Configuration, split: Split) -> None:
-        """Write what was asked for and what the data made of it, or make sure that they still make the same of it.
+    def settle(self, task: str, given: Configuration, resolved: ResolvedConfiguration, split: Split) -> None:
+        """Record the configuration, as given and as resolved, and the split, or make sure that they are as recorded.
 
         Raises:
-            OutputError: if they do not.
+            OutputError: if they differ, as the data have changed.
         """
         make_folder(self.path)
         if not self._record.is_file():
@@ -73,7 +77,7 @@ class RunFolder:
             elif _read(path) != content:
                 raise OutputError(
                     f"The data have changed since the training in {self.path} began ({path.name} would differ): choose "
-                    "another folder, or start anew (--overwrite)."
+                    "another folder, or start again (--overwrite)."
                 )
 
     def remove_prepared(self) -> None:
@@ -85,11 +89,11 @@ class RunFolder:
             if found.get(key) != wanted.get(key):
                 raise OutputError(
                     f"{self.path} holds a training with {key} {json.dumps(found.get(key))}, not "
-                    f"{json.dumps(wanted.get(key))}: choose another folder, or start anew (--overwrite)."
+                    f"{json.dumps(wanted.get(key))}: choose another folder, or start again (--overwrite)."
                 )
 
     def _clear(self) -> None:
-        """Remove what a training writes, and nothing else."""
+        """Remove the files that a training writes, and nothing else."""
         for folder in (self.model, self.prepared):
             shutil.rmtree(folder, ignore_errors=True)
         for path in (
@@ -103,7 +107,7 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path} is damaged ({error}): start anew (--overwrite).") from error
+        raise OutputError(f"{path} is damaged ({error}): start again (--overwrite).") from error
 
 
 def _write(path: Path, content: Any) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,62 +12,39 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from NNMambaLib.models.manifest import InputSpecification, Manifest
 from NNMambaLib.models.package import write_package
-from NNMambaLib.progress import Progress
 from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.training.configuration import Configuration
-from NNMambaLib.training.data.prepared import open_case, prepare_case
+from NNMambaLib.training.data.prepared import open_case
 from NNMambaLib.training.data.samples import Samples
-from NNMambaLib.training.data.subjects import Split, split_by_subject
-from NNMambaLib.training.data.survey import survey_cases
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.curves import plot_curves, write_curves
 from NNMambaLib.training.loop.distributed import from_first, process_count, process_group, rank, wait_for_all
 from NNMambaLib.training.loop.trainer import CurvePoint, Trainer
-from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
-from NNMambaLib.training.plan import input_specification, resolve
+from NNMambaLib.training.packaging import make_manifest, model_card
+from NNMambaLib.training.plan import Plan
+from NNMambaLib.training.preparation import prepare_run
 from NNMambaLib.training.run_folder import RunFolder
+from NNMambaLib.training.stage import OnProgress, Stage
 from NNMambaLib.training.tasks.classification import ClassificationTask
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
 from NNMambaLib.training.tasks.task import Task
 
-TASKS = {task.name: task for task in (SegmentationTask, LandmarksTask, ClassificationTask)}
-# Batches that BatchNorm's statistics are taken over in the end.
+TASKS: dict[str, Callable[[Path], Task]] = {
+    task.name: task for task in (SegmentationTask, LandmarksTask, ClassificationTask)
+}
+# Batches from which BatchNorm's statistics are taken in the end.
 _RECALIBRATION_BATCHES = 16
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Files that were written, the model package first; figures of the validation; notices on how the run went."""
+    """The files that were written, the model package first; the validation's metrics; notices on how the run went."""
 
     outputs: tuple[Path, ...]
     metrics: dict[str, float]
     notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the data made of the configuration."""
-
-    configuration: Configuration
-    specification: InputSpecification
-    split: Split
-
-
-@dataclass
-class _Training:
-    """One call of `train_folder`."""
-
-    task: Task
-    run: RunFolder
-    given: Configuration
-    device: torch.device
-    on_progress: OnProgress
-    notices: list[str] = field(default_factory=list)
 
 
 def train_folder(
@@ -81,7 +57,7 @@ def train_folder(
     backend: str = "auto",
     on_progress: OnProgress = lambda progress: None,
 ) -> Outcome:
-    """Train on a folder of cases and write a model package, or carry on with what a killed run left.
+    """Train on a folder of cases and write a model package; a run that was killed is resumed.
 
     Args:
         task: ``segmentation``, ``landmarks`` or ``classification``.
@@ -89,134 +65,107 @@ def train_folder(
         output: the folder to write to.
         overwrite: remove an earlier training from it.
         device, backend: see `Trainer`.
+        on_progress: called at the start of each stage and after each of its steps.
 
     Raises:
         VolumeError: if the data cannot be used; nothing was trained.
         TrainingError: if the configuration cannot be used, or the training does not converge.
-        OutputError: if the folder holds something else, or cannot be written to.
+        ModelError: if the network's variant is not for the task, or the model could not be packaged.
+        OutputError: if the output folder holds something else, or cannot be written to.
     """
     target = training_device(device)
     with process_group(target):
-        training = _Training(TASKS[task](Path(data)), RunFolder(output), configuration, target, on_progress)
-        plan = from_first(partial(_begin, training, overwrite))
+        cases, run = TASKS[task](Path(data)), RunFolder(output)
+        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, on_progress))
         if plan is None:
-            return Outcome(training.run.outputs, {}, (f"{training.run.path} was trained to its end before",))
-        trainer = _make_trainer(training, plan, str(target), backend)
-        _train(training, plan, trainer)
-        metrics = _finish(training, plan, trainer) if rank() == 0 else {}
+            return Outcome(run.outputs, {}, (f"{run.path} was trained to its end before",))
+        training = _Training(cases, run, plan, target, on_progress)
+        trainer = training.start(backend)
+        notices = _notices(trainer.step, plan)
+        training.train(trainer)
+        metrics = training.finish(trainer) if rank() == 0 else {}
         wait_for_all()
-        return Outcome(training.run.outputs, metrics, tuple(training.notices))
+        return Outcome(run.outputs, metrics, notices)
 
 
-def _begin(training: _Training, overwrite: bool) -> _Plan | None:
-    """Check everything and prepare the cases; None where the run is finished."""
-    task, run = training.task, training.run
-    run.check(task.name, training.given, overwrite)
-    if run.finished:
-        return None
-    stage = _stages(training.on_progress)
-    survey = survey_cases(task.cases, task.check, stage("Checking the data", len(task.cases)))
-    configuration = resolve(training.given, task.name, survey)
-    specification = input_specification(configuration, task.channel_names(survey.channels), survey)
-    split = split_by_subject(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
-    plan = _Plan(configuration, specification, split)
-    # What the package could not hold must not be found after the training.
-    check_manifest(_manifest(training, plan, {}, []))
-    run.settle(task.name, training.given, configuration, split)
-    after_case = stage("Preparing the data", len(task.cases))
-    for case in task.cases:
-        prepare_case(case, specification, task.reference, run.prepared)
-        after_case()
-    return plan
+def _notices(first_step: int, plan: Plan) -> tuple[str, ...]:
+    notices = []
+    if first_step > 0:
+        notices.append(f"resumed from step {first_step}")
+    if not plan.split.validation:
+        notices.append("there was no validation: its metrics and picture are missing")
+    return tuple(notices)
 
 
-def _manifest(training: _Training, plan: _Plan, metrics: dict[str, float], scores: list[Any]) -> Manifest:
-    task, specification = training.task, plan.specification
-    network = task.objective(plan.configuration, len(specification.channels)).network
-    name, sections = training.run.path.resolve().name, task.sections(scores)
-    return make_manifest(name, task.name, network, specification, plan.configuration, plan.split, metrics, sections)
+@dataclass(frozen=True)
+class _Training:
+    """The steps of a training whose cases are prepared, in their order."""
 
+    task: Task
+    run: RunFolder
+    plan: Plan
+    device: torch.device
+    on_progress: OnProgress
 
-def _make_trainer(training: _Training, plan: _Plan, device: str, backend: str) -> Trainer:
-    objective = training.task.objective(plan.configuration, len(plan.specification.channels))
-    if not training.run.checkpoint.is_file():
-        return Trainer(objective, plan.configuration, device, backend)
-    trainer = Trainer.resume(objective, training.run.checkpoint, device=device, backend=backend)
-    training.notices.append(f"carried on from step {trainer.step}")
-    return trainer
+    def start(self, backend: str) -> Trainer:
+        """Return a new trainer, or the one that the run's checkpoint holds."""
+        configuration, device = self.plan.configuration, str(self.device)
+        objective = self.task.objective(configuration, len(self.plan.specification.channels))
+        if self.run.checkpoint.is_file():
+            return Trainer.resume(objective, self.run.checkpoint, device=device, backend=backend)
+        return Trainer(objective, configuration, device, backend)
 
+    def train(self, trainer: Trainer) -> None:
+        """Train to the last step, and write the curves after each checkpoint."""
+        on_progress = self.on_progress if rank() == 0 else lambda progress: None
+        stage = Stage("Training", self.plan.configuration.steps, on_progress, done=trainer.step)
+        trainer.run(
+            self._samples,
+            self.run.checkpoint,
+            report=lambda point: self._write_curves(trainer.history),
+            validate=lambda network: self.task.metrics(self._validate(network)),
+            after_step=lambda step: stage.step(),
+        )
 
-def _samples(training: _Training, plan: _Plan, first: int, length: int) -> Samples:
-    draw = training.task.draw(plan.configuration)
-    return Samples(training.run.prepared, plan.split.training, draw, plan.configuration.seed, first, length)
+    def finish(self, trainer: Trainer) -> dict[str, float]:
+        """Recalibrate and validate the trained network and write its package; return the metrics."""
+        network = trainer.result()
+        self._recalibrate(network)
+        scores = self._validate(network, self.run.validation_picture)
+        metrics = self.task.metrics(scores)
+        # A run that was killed after its last checkpoint may lack them.
+        self._write_curves(trainer.history)
+        manifest = make_manifest(self.run.name, self.task, self.plan, metrics, scores)
+        write_package(self.run.model, manifest, network, card=model_card(manifest))
+        self.run.remove_prepared()
+        return metrics
 
+    def _samples(self, first: int, length: int) -> Samples:
+        """Return `length` training samples from number `first` on."""
+        configuration = self.plan.configuration
+        sampler = self.task.sampler(configuration)
+        return Samples(self.run.prepared, self.plan.split.training, sampler, configuration.seed, first, length)
 
-def _train(training: _Training, plan: _Plan, trainer: Trainer) -> None:
-    run, steps, began, first = training.run, plan.configuration.steps, time.perf_counter(), trainer.step
+    def _recalibrate(self, network: nn.Module) -> None:
+        """Take BatchNorm's statistics from samples numbered after the last one trained on, which it never saw."""
+        configuration = self.plan.configuration
+        size = configuration.batch_size
+        samples = self._samples(configuration.steps * size * process_count(), _RECALIBRATION_BATCHES * size)
+        recalibrate_batch_norm(network, DataLoader(samples, batch_size=size, num_workers=configuration.workers))
 
-    def show(step: int) -> None:
-        if rank() == 0:
-            left = (time.perf_counter() - began) / (step - first) * (steps - step)
-            training.on_progress(Progress("Training", step, steps, left))
+    def _validate(self, network: nn.Module, picture: Path | None = None) -> list[Any]:
+        """Return the scores of the validation cases, and write a picture of the first where a path is given."""
+        names = self.plan.split.validation
+        stage, scores = Stage("Validating", len(names), self.on_progress), []
+        for name in names:
+            case = open_case(self.run.prepared, name)
+            prediction = self.task.predict(network, self.device, case, self.plan.configuration.patch_zyx)
+            scores.append(self.task.score(case, prediction))
+            if picture is not None and name == names[0]:
+                self.task.picture(case, prediction, picture)
+            stage.step()
+        return scores
 
-    def report(point: CurvePoint) -> None:
-        write_curves(trainer.history, run.curves_table)
-        plot_curves(trainer.history, run.curves_picture)
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        return training.task.metrics(_validate(training, plan, network))
-
-    trainer.run(partial(_samples, training, plan), run.checkpoint, report, validate, show)
-
-
-def _validate(training: _Training, plan: _Plan, network: nn.Module, picture: Path | None = None) -> list[Any]:
-    """Return the scores of the validation cases, and write a picture of the first."""
-    scores, task, patch = [], training.task, plan.configuration.patch[::-1]
-    after_case = _stages(training.on_progress)("Validating", len(plan.split.validation))
-    for name in plan.split.validation:
-        case = open_case(training.run.prepared, name)
-        prediction = task.predict(network, training.device, case, patch)
-        scores.append(task.score(case, prediction))
-        if picture is not None and len(scores) == 1:
-            task.picture(case, prediction, picture)
-        after_case()
-    return scores
-
-
-def _finish(training: _Training, plan: _Plan, trainer: Trainer) -> dict[str, float]:
-    """Recalibrate, validate for the last time, draw, and write the package; return the figures."""
-    run, task, configuration = training.run, training.task, plan.configuration
-    network = trainer.result()
-    # Numbers past the last training sample, so that the statistics come from unseen ones.
-    drawn = configuration.steps * configuration.batch_size * process_count()
-    samples = _samples(training, plan, drawn, _RECALIBRATION_BATCHES * configuration.batch_size)
-    recalibrate_batch_norm(
-        network, DataLoader(samples, batch_size=configuration.batch_size, num_workers=configuration.workers)
-    )
-    scores = _validate(training, plan, network, run.validation_picture)
-    metrics = task.metrics(scores)
-    write_curves(trainer.history, run.curves_table)
-    plot_curves(trainer.history, run.curves_picture)
-    if not scores:
-        training.notices.append("there was no validation: its figures and picture are missing")
-    manifest = _manifest(training, plan, metrics, scores)
-    write_package(run.model, manifest, network, card=model_card(manifest))
-    run.remove_prepared()
-    return metrics
-
-
-def _stages(on_progress: OnProgress) -> Callable[[str, int], Callable[[], None]]:
-    """Return a function that begins a stage of so many steps, and returns what is to be called after each of them."""
-
-    def stage(name: str, total: int) -> Callable[[], None]:
-        done, began = 0, time.perf_counter()
-        on_progress(Progress(name, 0, total, None))
-
-        def after_step() -> None:
-            nonlocal done
-            done += 1
-            on_progress(Progress(name, done, total, (time.perf_counter() - began) / done * (total - done)))
-
-        return after_step
-
-    return stage
+    def _write_curves(self, history: list[CurvePoint]) -> None:
+        write_curves(history, self.run.curves_table)
+        plot_curves(history, self.run.curves_picture)

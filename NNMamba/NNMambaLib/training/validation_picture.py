@@ -1,20 +1,24 @@
-"""Pictures of a validation case: three slices, the reference above and the prediction below."""
+"""Pictures of a validation case: anatomical slices, the reference above and the prediction below."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from NNMambaLib.export.slices import Plane, gray, paint_labels, planes, show, window
 from NNMambaLib.files import atomic_file
 from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.training.data.prepared import PreparedCase
-from NNMambaLib.volumes.volume import Position
+from NNMambaLib.volumes.volume import Position, Volume
 
-_NAMES = ("axial", "coronal", "sagittal")
-_PERCENTILES = (1.0, 99.0)
-_ROWS = ("reference", "prediction")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LABEL_OPACITY = 0.55
+_ROWS = ("Reference", "Prediction")
 
 
 def draw_labels(
@@ -22,14 +26,15 @@ def draw_labels(
 ) -> None:
     """Write a PNG of two label volumes (z, y, x) over the first channel, through the reference's centre."""
     labeled = np.argwhere(reference > 0)
-    center = np.median(labeled, axis=0).astype(int) if len(labeled) else np.array(case.grid.shape) // 2
-    figure, axes = _slices(case, center, _ROWS)
+    center = case.grid.to_physical(np.median(labeled, axis=0)[None, ::-1])[0] if len(labeled) else None
     count = len(names) + 1
-    colors = np.array([(0, 0, 0, 0), *((*label_color(v, count), 140) for v in range(1, count))], np.uint8)
-    for row, labels in zip(axes, (reference, prediction), strict=True):
-        for axis, panel in enumerate(row):
-            panel.imshow(colors[np.take(labels, center[axis], axis=axis)], **_frame(case, axis))
-    _save(figure, axes, path)
+    colors = [label_color(value, count) for value in range(1, count)]
+    rows = [Volume(labels[None], case.grid.matrix) for labels in (reference, prediction)]
+    figure, axes, cuts, slices = _figure(case, center, len(rows))
+    for row, title, labels in zip(axes, _ROWS, rows, strict=True):
+        for panel, cut, pixels in zip(row, cuts, slices, strict=True):
+            _show(panel, cut, paint_labels(pixels, cut, labels, colors, _LABEL_OPACITY), title)
+    _save(figure, path)
 
 
 def draw_landmarks(
@@ -42,54 +47,44 @@ def draw_landmarks(
     """Write a PNG of the first landmark that both have, all landmarks projected onto the slices through it."""
     known = [r for r, p in zip(reference, prediction, strict=True) if r is not None and p is not None]
     known = known or [r for r in reference if r is not None]
-    center = np.array(case.grid.shape) // 2
-    if known:
-        center = np.clip(np.round(case.grid.to_index(known[:1])[0][::-1]).astype(int), 0, np.array(case.grid.shape) - 1)
-    figure, axes = _slices(case, center, _ROWS)
-    for row, positions, marker in zip(axes, (reference, prediction), ("+", "x"), strict=True):
-        for number, position in enumerate(positions):
-            if position is None:
-                continue
-            index = case.grid.to_index([position])[0][::-1]
-            for axis, panel in enumerate(row):
-                x, y = np.delete(index, axis)[::-1]
-                panel.plot(x, y, marker, color=f"C{number % 10}", label=names[number])
+    figure, axes, cuts, slices = _figure(case, known[0] if known else None, len(_ROWS))
+    for row, title, positions, marker in zip(axes, _ROWS, (reference, prediction), "+x", strict=True):
+        for panel, cut, pixels in zip(row, cuts, slices, strict=True):
+            _show(panel, cut, pixels, title)
+            for number, position in enumerate(positions):
+                if position is not None:
+                    panel.plot(*cut.pixel(position), marker, color=f"C{number % 10}", label=names[number])
     axes[0][0].legend(fontsize=6)
-    _save(figure, axes, path)
+    _save(figure, path)
 
 
 def draw_classes(case: PreparedCase, lines: Sequence[str], path: Path) -> None:
     """Write a PNG of the slices through the volume's centre, under lines of text."""
-    figure, axes = _slices(case, np.array(case.grid.shape) // 2, ("volume",))
+    figure, axes, cuts, slices = _figure(case, None, 1)
+    for panel, cut, pixels in zip(axes[0], cuts, slices, strict=True):
+        _show(panel, cut, pixels, "Volume")
     figure.suptitle("\n".join([case.name, *lines]), fontsize=9)
-    _save(figure, axes, path)
+    _save(figure, path)
 
 
-def _slices(case: PreparedCase, center: np.ndarray, rows: Sequence[str]):
-    """Return a figure and its panels (row, axis) with the first channel's slices through a voxel (z, y, x)."""
+def _figure(
+    case: PreparedCase, center: Position | np.ndarray | None, rows: int
+) -> tuple[Figure, np.ndarray, list[Plane], list[np.ndarray]]:
+    """Return a figure, its panels (row, plane), the planes through a position, and the first channel on each."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4 * len(rows)), dpi=120, layout="constrained")
-    axes = figure.subplots(len(rows), 3, squeeze=False)
-    low, high = np.percentile(case.array[0], _PERCENTILES)
-    for row, title in zip(axes, rows, strict=True):
-        for axis, panel in enumerate(row):
-            pixels = np.take(case.array[0], center[axis], axis=axis)
-            panel.imshow(pixels, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), **_frame(case, axis))
-            panel.set(title=f"{title}, {_NAMES[axis]}", xticks=[], yticks=[])
+    figure = Figure(figsize=(9, 3.4 * rows), dpi=120, layout="constrained")
     figure.suptitle(case.name, fontsize=9)
-    return figure, axes
+    axes = figure.subplots(rows, 3, squeeze=False)
+    volume, cuts = Volume(case.array[:1], case.grid.matrix), planes(case.grid, center)
+    limits = window(volume.array)
+    return figure, axes, cuts, [gray(volume, cut, limits) for cut in cuts]
 
 
-def _frame(case: PreparedCase, axis: int) -> dict:
-    """Return how `imshow` has to lay out a slice across an axis of (z, y, x), its rows rising upwards."""
-    down, across = np.delete(case.grid.spacing[::-1], axis)
-    return {"origin": "lower", "aspect": down / across, "interpolation": "nearest"}
+def _show(panel, cut: Plane, pixels: np.ndarray, title: str) -> None:
+    show(panel, pixels, f"{title}, {cut.name.lower()}", cut.letters)
 
 
-def _save(figure, axes, path: Path) -> None:
-    # The array's x rises to the patient's right, which is shown on the left. Drawing resets it, so it comes last.
-    for panel in axes[:, :2].ravel():
-        panel.xaxis.set_inverted(True)
+def _save(figure: Figure, path: Path) -> None:
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -1,4 +1,4 @@
-"""The caller's side of the worker: hands over jobs one at a time, and survives the worker's death."""
+"""The caller's side of the worker: hands over jobs one at a time, and outlives the worker."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.progress import Progress
-from NNMambaLib.results import ClassificationResult, SegmentationResult
+from NNMambaLib.results import Result, map_volumes
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker import voxels
-from NNMambaLib.worker.messages import Result, from_line, result_from_message, to_line
+from NNMambaLib.worker.messages import from_line, result_from_message, to_line
 from NNMambaLib.worker.process import LOG_FILE
 from NNMambaLib.worker.questions import Question
 
+R = TypeVar("R", bound=Result)
+
 IDLE_SECONDS = 600.0
-# The engine need not be installed: it is found where this file is.
+# The engine need not be installed: it is imported from where this file is.
 _PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!a}); "
     "from NNMambaLib.worker.process import main; main()"
@@ -56,14 +58,14 @@ class Transport(Protocol):
         """End it at once; `on_exit` follows."""
 
     def close(self, seconds: float) -> None:
-        """Wait so long for the process to end, then end it; neither callback is called any more."""
+        """Wait this long for the process to end, then kill it; no callback is called from now on."""
 
     def call_soon(self, function: Callable[[], None]) -> None:
         """Call a function from the event loop."""
 
     @property
     def pid(self) -> int | None:
-        """Of the process that runs."""
+        """Of the running process, or None."""
 
 
 class WorkerState(Enum):
@@ -84,12 +86,12 @@ class JobState(Enum):
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What to run.
+    """A request to run a task.
 
     Attributes:
-        task: ``segmentation``, ``landmarks`` or ``classification``.
+        task: name of one of `inference.tasks.TASKS`.
         model: a name from the catalogue, or the path of a package.
-        volumes: one with all channels, or one for each; their arrays must not change until the job runs.
+        volumes: one with all channels, or one for each; their arrays must not change before the job runs.
         options: of the engine's method for the task.
         device, backend, memory_limit, precision: see `Engine`.
     """
@@ -109,8 +111,8 @@ class WorkerJob:
 
     Attributes:
         state: see `JobState`.
-        progress: the last that was heard, or None.
-        error: why it failed, with a sentence for the user; `Cancelled` where it was cancelled.
+        progress: the last that was reported, or None.
+        error: why it failed, with a sentence for the user; `Cancelled` if it was cancelled.
     """
 
     def __init__(
@@ -132,22 +134,22 @@ class WorkerJob:
         return self.state in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
     def cancel(self) -> None:
-        """End the job at its next tile; asked for a second time, end the worker's process at once."""
+        """End the job at its next tile; called a second time, kill the worker's process."""
         self._client.cancel(self)
 
 
 class WorkerClient:
-    """Runs jobs in a worker, which is started for the first of them and again after it died or was idle for long.
+    """Runs jobs in a worker process, which starts with the first job, and again after it died or ended from idleness.
 
     Attributes:
         last_error: of the last job that failed, or None.
-        volume_names: of all the volumes that were handed over.
+        volume_names: of all volumes that were handed over.
 
     Every method and callback belongs to one thread: that of `transport`.
 
     Args:
-        idle_seconds: without a job, after which the worker ends and frees its memory.
-        python: the interpreter to run the worker.
+        idle_seconds: seconds without a job after which the worker ends and frees its memory.
+        python: the interpreter that runs the worker.
         temporary_folder: where the private folder is made; None takes the system's.
     """
 
@@ -176,7 +178,7 @@ class WorkerClient:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker's process; None while there is none."""
+        """Process ID of the worker; None while there is none."""
         return self._transport.pid
 
     @property
@@ -189,7 +191,7 @@ class WorkerClient:
 
     @property
     def log(self) -> str:
-        """What the worker's process, or the last one, and the libraries in it have printed."""
+        """What the worker, or the last one, and the libraries in it have printed."""
         return self._log() or self._last_log
 
     @property
@@ -204,7 +206,7 @@ class WorkerClient:
         on_finished: Callable[[Any], None] | None = None,
         on_failed: Callable[[NNMambaError], None] | None = None,
     ) -> WorkerJob:
-        """Have a job run after those before it; either `on_finished` or `on_failed` will be called, later.
+        """Queue a job; either `on_finished` or `on_failed` is called later.
 
         `on_finished` gets the result of a job, or the answer to a question (see `worker.questions`). The voxels of a
         result are files that are removed once it has returned: see `voxels.in_memory`.
@@ -229,16 +231,16 @@ class WorkerClient:
             self._transport.kill()
 
     def stop(self) -> None:
-        """End the worker's process at once; a job that it runs ends as cancelled."""
+        """Kill the worker's process; a job that it runs ends as cancelled."""
         if self._active is not None:
             self._active.cancels += 1
-        # A job that is submitted before the process is gone waits for the next one.
+        # A job that is submitted before the process is gone waits for the next process.
         self._gone = True
         if self.pid is not None:
             self._transport.kill()
 
     def close(self) -> None:
-        """End the worker and remove every file; for the end of the caller's process. Callbacks are not called."""
+        """End the worker and remove its files, when the caller's process ends. No callbacks are called."""
         atexit.unregister(self.close)
         self._waiting.clear()
         busy, self._active, self._sending = self._active, None, None
@@ -284,7 +286,7 @@ class WorkerClient:
         self._transport.call_soon(lambda: self._send_piece(job))
 
     def _send(self, job: WorkerJob) -> Iterator[None]:
-        """Write the job's volumes piece by piece, then tell the worker; gives control back in between."""
+        """Write the job's volumes piece by piece, then tell the worker; yields between pieces."""
         folder, request = self._job_folder(job), job.request
         if isinstance(request, Question):
             command = {"do": "ask", "job": job.number, "question": request.name, "arguments": request.arguments}
@@ -299,7 +301,7 @@ class WorkerClient:
             raise voxels.write_error(error, folder / "volume") from error
         if free < needed:
             raise errors.OutputError(
-                f"The disk of the temporary folder {self._folder.parent} has {free / 2**20:.0f} MB free and the volume "
+                f"The disk of the temporary folder {folder.parents[1]} has {free / 2**20:.0f} MB free and the volume "
                 f"needs {needed / 2**20:.0f}: free some space there, or set TMPDIR to a folder on another disk."
             )
         messages = []
@@ -381,6 +383,7 @@ class WorkerClient:
             self._transport.call_soon(self._next)
 
     def _job_folder(self, job: WorkerJob) -> Path:
+        assert self._folder is not None, "the process has started"
         return self._folder / f"job-{job.number}"
 
     def _remove_folder(self) -> None:
@@ -389,21 +392,17 @@ class WorkerClient:
             self._folder = None
 
     def _log(self) -> str:
+        if self._folder is None:
+            return ""
         try:
             return (self._folder / LOG_FILE).read_text(errors="replace")
-        except (OSError, TypeError):
+        except OSError:
             return ""
 
 
-def in_memory(result: Result) -> Result:
+def in_memory(result: R) -> R:
     """Return a result that outlives the worker's files."""
-    if isinstance(result, ClassificationResult) and result.explanation is not None:
-        explanation = result.explanation
-        return replace(result, explanation=replace(explanation, volume=voxels.in_memory(explanation.volume)))
-    if not isinstance(result, SegmentationResult):
-        return result
-    volumes = {name: voxels.in_memory(getattr(result, name)) for name in ("labels", "probabilities", "uncertainty")}
-    return replace(result, **volumes)
+    return map_volumes(result, voxels.in_memory)
 
 
 def _cancelled() -> Cancelled:
@@ -416,5 +415,5 @@ def _died(code: int, log: str) -> WorkerError:
     last = f"; its last words: {said[-1]}" if said else ""
     return WorkerError(
         f"The engine's process ended before its job did ({how}{last}): if memory ran out, close other programs or use "
-        "a smaller volume; the next run starts it anew."
+        "a smaller volume; the next run starts it again."
     )

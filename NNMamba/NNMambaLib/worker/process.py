@@ -1,4 +1,4 @@
-"""The worker: keeps one engine warm, runs the jobs that come in, and ends when its caller does."""
+"""The worker process: keeps one engine warm, runs the jobs that come in, and ends when its caller does."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def main(arguments: list[str] | None = None) -> None:
     # Slicer names its own plug-ins here, which SimpleITK cannot load outside of Slicer.
     os.environ.pop("ITK_AUTOLOAD_PATH", None)
     limit_spinning()
-    # Whatever libraries print must not come between the messages.
+    # Output of libraries must not come between the messages.
     messages = os.fdopen(os.dup(1), "wb", buffering=0)
     log = os.open(options.folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     faulthandler.enable()
-    # Standard input proper becomes empty: what looks at it while it is read, as some libraries do, would wait.
+    # Standard input itself becomes empty: libraries that look at it would block while it is being read.
     commands = os.fdopen(os.dup(0), "rb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     Worker(commands, messages, options.folder, options.idle).run()
-    # The thread that reads cannot be ended, and Python would abort on it.
+    # The reading thread cannot be stopped, and Python would abort on it.
     os._exit(0)
 
 
@@ -66,7 +66,7 @@ class Worker:
 
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
-        # Imported while the caller is still handing over its first volume; what is missing is told to each job.
+        # Imported while the caller is still handing over its first volume; each job reports what is missing.
         with suppress(ImportError, OSError):
             import NNMambaLib.engine  # noqa: F401
             from NNMambaLib.inference.warm_up import warm_up
@@ -92,7 +92,7 @@ class Worker:
                 self._jobs.put(None if command["do"] == "stop" else command)
                 if command["do"] == "stop":
                     return
-        # The caller is gone, and nobody else will clear up.
+        # The caller is gone, and nobody else will clean up.
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0)
 
@@ -111,7 +111,7 @@ class Worker:
             )
             self._say(event="failed", job=job, kind="WorkerError", message=message)
         except Exception as error:
-            # Anything else is a fault of ours: the job ends with it, the worker and its models stay.
+            # Anything else is a fault of ours: the job ends with it; the worker and its models stay.
             traceback.print_exc()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             message = f"The engine met an error that it did not expect ({reason}): please report it."
@@ -119,7 +119,7 @@ class Worker:
         self._cancelled.discard(job)
 
     def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
-        # What was installed since the worker started is not known to it yet.
+        # Packages that were installed since the worker started are not known to it yet.
         importlib.invalidate_caches()
         return answer(command["question"], command["arguments"])
 
@@ -133,7 +133,7 @@ class Worker:
             is_cancelled=lambda: job in self._cancelled,
             **command["options"],
         )
-        return result_to_message(result, Path(command["folder"]))
+        return result_to_message(command["task"], result, Path(command["folder"]))
 
     def _engine(self, command: dict[str, Any]):
         importlib.invalidate_caches()

@@ -1,4 +1,4 @@
-"""What a worker can be asked beside jobs; the answers are what JSON can hold."""
+"""Questions to the worker beside jobs; the answers are what JSON can hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bundled model on the bundled sample volume, one after the other in the worker."""
+"""The self-test: every bundled model on the bundled sample volume, one after the other, in the worker."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from NNMambaLib.errors import Cancelled, NNMambaError
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.progress import Progress
-from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
+from NNMambaLib.results import Result
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
-from NNMambaLib.worker.messages import Result
 
 
 class Verdict(Enum):
@@ -27,10 +27,10 @@ class Verdict(Enum):
 
 @dataclass
 class Trial:
-    """A model's part in the test.
+    """One model's part in the self-test.
 
     Attributes:
-        seconds: that it took in all, with the worker's start where it had to; None before its end.
+        seconds: that it took, including the worker's start if need be; None before it ended.
         outcome: the main result, or why it failed.
     """
 
@@ -41,7 +41,7 @@ class Trial:
 
 
 class SelfTest:
-    """Runs the models; nothing but its callbacks sees the results.
+    """Runs the models, and keeps of each result only a few words.
 
     Args:
         packages: by default those that come with the engine.
@@ -74,7 +74,7 @@ class SelfTest:
         self._next()
 
     def cancel(self) -> None:
-        """End the model that runs at its next tile, asked for again at once; the others do not begin."""
+        """End the running model at its next tile, or at once if called again; the others do not start."""
         self._cancelled = True
         if self._job is not None:
             self._job.cancel()
@@ -102,23 +102,6 @@ class SelfTest:
             trial.verdict = Verdict.CANCELLED if isinstance(error, Cancelled) else Verdict.FAILED
             trial.outcome = str(error)
         else:
-            found, trial.outcome = describe_result(result)
+            found, trial.outcome = task_named(trial.package.manifest.task).describe(result)
             trial.verdict = Verdict.PASSED if found else Verdict.FAILED
         self._next()
-
-
-def describe_result(result: Result) -> tuple[bool, str]:
-    """Return whether anything was found, and what, in a few words."""
-    if isinstance(result, SegmentationResult):
-        volumes = [volume for volume in result.volumes_ml.values() if volume > 0]
-        labels = len(result.label_definitions)
-        return bool(volumes), f"{len(volumes)} of {labels} labels, {sum(volumes):.0f} mL in all"
-    if isinstance(result, LandmarksResult):
-        found = sum(landmark.found for landmark in result.landmarks)
-        return found > 0, f"{found} of {len(result.landmarks)} landmarks"
-    assert isinstance(result, ClassificationResult)
-    answers = [
-        f"{prediction.target}: {prediction.predicted} ({prediction.probabilities[prediction.predicted]:.2f})"
-        for prediction in result.predictions
-    ]
-    return bool(answers), "; ".join(answers)

@@ -1,4 +1,4 @@
-"""The worker's process for programs without an event loop of their own."""
+"""The worker for programs without an event loop of their own."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class SubprocessTransport:
         )
 
         def read() -> None:
+            assert process.stdout is not None, "it is a pipe"
             for line in process.stdout:
                 self._events.put(lambda line=line: on_line(line) if self._process is process else None)
             code = process.wait()
@@ -43,11 +44,14 @@ class SubprocessTransport:
         threading.Thread(target=read, daemon=True).start()
 
     def write(self, data: bytes) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            process.stdin.write(data)
+            process.stdin.flush()
         except OSError:
-            # Its end is on its way as an event.
+            # The process has ended: its exit is already queued as an event.
             return
 
     def kill(self) -> None:
@@ -63,15 +67,16 @@ class SubprocessTransport:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Closing flushes what it never read.
+        # Closing flushes what the process never read.
         with suppress(OSError):
-            process.stdin.close()
+            if process.stdin is not None:
+                process.stdin.close()
 
     def call_soon(self, function: Callable[[], None]) -> None:
         self._events.put(function)
 
     def pump(self, seconds: float) -> None:
-        """Handle what has happened, and what happens within so many seconds if nothing has."""
+        """Handle the events that are waiting; if there are none, wait up to `seconds` for the first."""
         deadline = time.monotonic() + seconds
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Voxels as files in the worker's folder: written piece by piece, mapped to be read."""
+"""Voxels as files in the worker's folder: written piece by piece, read through a memory map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE_BYTES = 8 * 2**20
 
 
 def write_in_pieces(volume: Volume, path: Path) -> Iterator[int]:
-    """Write a volume's voxels in C order; give the bytes written after each piece.
+    """Write a volume's voxels in C order; yield the bytes written so far after each piece.
 
     Raises:
         OutputError: if the disk is full or the folder is gone.
@@ -29,21 +29,21 @@ def write_in_pieces(volume: Volume, path: Path) -> Iterator[int]:
         with path.open("xb") as file:
             for channel in volume.array:
                 for first in range(0, len(channel), slices_per_piece):
-                    file.write(np.ascontiguousarray(channel[first : first + slices_per_piece]))
+                    file.write(np.ascontiguousarray(channel[first : first + slices_per_piece]).data)
                     yield file.tell()
     except OSError as error:
         raise write_error(error, path) from error
 
 
 def write(volume: Volume, path: Path) -> dict[str, Any]:
-    """Write a volume whole; return its message."""
+    """Write a volume; return its message."""
     for _ in write_in_pieces(volume, path):
         pass
     return volume_message(volume, path)
 
 
 def volume_message(volume: Volume, path: Path) -> dict[str, Any]:
-    """Return what `map_volume` needs to know of a volume that is written to a file."""
+    """Return what `map_volume` needs to know of a volume that was written to a file."""
     return {
         "file": str(path),
         "dtype": volume.array.dtype.str,
@@ -54,18 +54,18 @@ def volume_message(volume: Volume, path: Path) -> dict[str, Any]:
 
 
 def map_volume(message: dict[str, Any]) -> Volume:
-    """Return the volume of a message, its voxels read-only and read from the file when they are looked at."""
+    """Return the volume of a message; its voxels are a read-only memory map of the file."""
     array = np.memmap(message["file"], np.dtype(message["dtype"]), "r", shape=tuple(message["shape"]))
     return Volume(array, np.array(message["matrix"]), message["name"])
 
 
-def in_memory(volume: Volume | None) -> Volume | None:
+def in_memory(volume: Volume) -> Volume:
     """Return the volume with its voxels copied, so that it outlives its file."""
-    return None if volume is None else Volume(np.array(volume.array), volume.matrix, volume.name)
+    return Volume(np.array(volume.array), volume.matrix, volume.name)
 
 
 def write_error(error: OSError, path: Path) -> OutputError:
-    """Return the sentence for a file of the worker's folder that cannot be written."""
+    """Return the error for a file of the worker's folder that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return OutputError(
             f"The disk of the temporary folder {path.parents[2]} is full: free some space there, or set "

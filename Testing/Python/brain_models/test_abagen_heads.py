@@ -1,4 +1,4 @@
-"""People who have a label map of cortex and nuclei alone, dressed in another head."""
+"""Subjects who have a label map of cortex and nuclei alone get the rest of another head."""
 
 import numpy as np
 

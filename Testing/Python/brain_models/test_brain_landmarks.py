@@ -1,4 +1,4 @@
-"""The bundled model brain-landmarks on the sample volume, whose person it was not trained on, and on noise."""
+"""The bundled model brain-landmarks on the sample volume, whose subject it was not trained on, and on noise."""
 
 import numpy as np
 import pytest

@@ -1,10 +1,10 @@
-"""The brain-scan-check recipe and the package that it ends with."""
+"""The training of brain-scan-check and the bundled package."""
 
 import numpy as np
 import pytest
 import torch
 
-from NNMambaBrainModels.brain_scan_check.evaluate import NO_HUMAN_HEADS, ORDERS, PEOPLE, noise, truth
+from NNMambaBrainModels.brain_scan_check.evaluate import NO_HUMAN_HEADS, ORDERS, SUBJECTS, noise, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS, make_manifest
 from NNMambaBrainModels.brain_scan_check.samples import CLASSES, UNDECIDED, UNKNOWN, probabilities
 from NNMambaBrainModels.brain_scan_check.train import NETWORK, STAGES, TRAINING_SOURCES, ScanCheckObjective
@@ -25,11 +25,11 @@ def test_manifest_follows_the_schema_and_fits_the_networks_outputs():
 
 
 def test_nobody_is_both_in_training_and_evaluation():
-    held_out = {subject.source for subject in PEOPLE} | set(NO_HUMAN_HEADS)
+    held_out = {subject.source for subject in SUBJECTS} | set(NO_HUMAN_HEADS)
     assert not held_out & set(TRAINING_SOURCES)
 
 
-def test_rectifier_leaks_at_first_and_is_plain_in_the_end():
+def test_relu_leaks_at_first_and_is_plain_in_the_end():
     objective = ScanCheckObjective(NETWORK, CLASSES)
     network = objective.build_network()
     below = torch.tensor([-1.0])

@@ -1,11 +1,11 @@
-"""Label maps: codes, textures and draws from the atlas."""
+"""Label maps: codes, textures and samples of the atlas."""
 
 import numpy as np
 import pytest
 
 from NNMambaBrainModels.heads import fetch_data
 from NNMambaBrainModels.heads.brain_labels import GeneratorClass
-from NNMambaBrainModels.heads.label_maps import divide_by_brightness, draw_label_map, read_atlas, to_generator_classes
+from NNMambaBrainModels.heads.label_maps import divide_by_brightness, read_atlas, sample_label_map, to_generator_classes
 
 
 def test_left_and_right_share_a_class_and_unknown_codes_are_refused():
@@ -27,15 +27,15 @@ def test_draw_without_noise_is_the_most_probable_class_and_noise_moves_boundarie
     ramp = np.linspace(0, 1, 24, dtype=np.float32) * np.ones((24, 24, 1), dtype=np.float32)
     priors = np.stack([1 - ramp, ramp])
     codes = np.array([GeneratorClass.CSF, GeneratorClass.CEREBRAL_CORTEX])
-    exact = draw_label_map(priors, codes, 2.0, 0.0, np.random.default_rng(0))
+    exact = sample_label_map(priors, codes, 2.0, 0.0, np.random.default_rng(0))
     assert np.array_equal(exact == GeneratorClass.CEREBRAL_CORTEX, ramp > 0.5)
-    noisy = draw_label_map(priors, codes, 2.0, 1.0, np.random.default_rng(0))
+    noisy = sample_label_map(priors, codes, 2.0, 1.0, np.random.default_rng(0))
     assert 0 < np.mean(noisy != exact) < 0.4
 
 
 def test_draw_leaves_what_the_mesh_does_not_cover_to_air():
     priors = np.zeros((2, 3, 3, 3), dtype=np.float32)
-    drawn = draw_label_map(
+    drawn = sample_label_map(
         priors, np.array([GeneratorClass.CSF, GeneratorClass.SKULL]), 1.0, 0.0, np.random.default_rng(0)
     )
     assert np.all(drawn == GeneratorClass.AIR)

@@ -1,4 +1,4 @@
-"""The manifests that the recipes of the bundled models write."""
+"""The manifests that the bundled models are packaged with."""
 
 import pytest
 

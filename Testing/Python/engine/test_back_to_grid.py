@@ -10,8 +10,8 @@ from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import softmax
 from NNMambaLib.kernels import availability
 from NNMambaLib.models.package import write_package
-from NNMambaLib.models.random_package import random_manifest
 from NNMambaLib.networks.encoder_decoder import EncoderDecoder
+from NNMambaLib.support.random_package import random_manifest
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume
 from perturbed_networks import perturbed_network

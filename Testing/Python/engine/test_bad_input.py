@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes import files
 from NNMambaLib.volumes.files import write_volume
 from NNMambaLib.volumes.volume import Volume
@@ -215,7 +215,7 @@ def test_model_name_too_long_for_the_file_system(refused, good):
 
 def test_folder_or_file_that_is_no_package(refused, good, tmp_path):
     refused(f"The model package {tmp_path} lacks model.json", volumes=[good], model=tmp_path)
-    refused(f"{good} is no model package", volumes=[good], model=good)
+    refused(f"{good} is not a model package", volumes=[good], model=good)
 
 
 def test_missing_weights(refused, good, package):

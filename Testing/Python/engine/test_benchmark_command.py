@@ -6,7 +6,7 @@ import pytest
 
 from NNMambaLib import cli
 from NNMambaLib.engine import Engine
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.support.speed import measure_speed
 
 

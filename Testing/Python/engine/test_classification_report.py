@@ -126,16 +126,16 @@ def test_slices_show_the_patient_as_their_letters_say(orientation):
 
 
 def test_sampling_agrees_with_simpleitk(volume):
-    from NNMambaLib.export.explanation_picture import _sampled
+    from NNMambaLib.export.slices import values_at
     from NNMambaLib.volumes.itk import to_image
 
     image, rng = to_image(volume), np.random.default_rng(0)
     indices = rng.uniform(0, 1, (500, 3)) * (np.array(_SHAPE[::-1]) - 1)
     positions = volume.grid.to_physical(indices)
     expected = [image.EvaluateAtPhysicalPoint(position.tolist(), sitk.sitkLinear) for position in positions]
-    assert _sampled(volume, positions[None], -1.0)[0] == pytest.approx(np.array(expected), abs=1e-5)
+    assert values_at(volume, positions[None], -1.0)[0] == pytest.approx(np.array(expected), abs=1e-5)
     far = positions + 1000
-    assert np.all(_sampled(volume, far[None], -1.0) == -1)
+    assert np.all(values_at(volume, far[None], -1.0) == -1)
 
 
 def test_faint_explanation_is_not_stretched_to_full_colour(volume):

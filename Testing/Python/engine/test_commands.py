@@ -6,7 +6,7 @@ import pytest
 
 from NNMambaLib import cli
 from NNMambaLib.models.package import write_package
-from NNMambaLib.models.random_package import random_manifest
+from NNMambaLib.support.random_package import random_manifest
 from NNMambaLib.volumes.files import read_volume, write_volume
 from perturbed_networks import perturbed_network
 from phantoms import bright_points, grid_matrix, sample

@@ -18,13 +18,14 @@ from NNMambaLib import __version__
 from NNMambaLib import engine as engine_module
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import BackendError, Cancelled, MemoryPlanError, ModelError, VolumeError
-from NNMambaLib.inference.classification import fit_to_patch, predict_target
+from NNMambaLib.inference.answers import predict_target
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import open_package, write_package
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.encoder_decoder import EncoderDecoder
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
 from perturbed_networks import perturbed_network
 from phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample
@@ -546,5 +547,5 @@ def test_no_volume_is_refused(engine, segmentation_package):
 
 def test_outputs_that_are_no_numbers_are_refused(engine, phantom, segmentation_package, monkeypatch):
     monkeypatch.setattr(EncoderDecoder, "forward", lambda network, x: x.new_full((1, 4, *x.shape[2:]), float("nan")))
-    with pytest.raises(VolumeError, match="values that are no numbers"):
+    with pytest.raises(VolumeError, match="outputs are not finite"):
         engine.segment(phantom, segmentation_package)

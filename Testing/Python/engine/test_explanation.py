@@ -14,7 +14,7 @@ from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError
 from NNMambaLib.models.manifest import Normalization, Target
 from NNMambaLib.models.package import ModelPackage
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
 from phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 

@@ -12,7 +12,7 @@ from NNMambaLib import cli
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.models.catalogue import bundled_folder, find_package, installed_packages, user_folder
 from NNMambaLib.models.installation import delete_package, install_package, is_deletable
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 
 @pytest.fixture(autouse=True)

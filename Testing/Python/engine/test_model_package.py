@@ -29,10 +29,10 @@ from NNMambaLib.models.manifest import (
     parse_manifest,
 )
 from NNMambaLib.models.package import open_package, write_package
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.classifier import Classifier
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import VARIANTS, build
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 _DIGEST = "0" * 64
 _INPUT = InputSpecification(

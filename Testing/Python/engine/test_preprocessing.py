@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.inference.preprocessing import needs_resampling, normalize, prepare
+from NNMambaLib.inference.preprocessing import normalize, prepare
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.volumes.volume import Volume
 from phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
@@ -85,7 +85,6 @@ def test_axes_of_the_array_stay_as_they_are_stored_whatever_the_header_says(rota
         assert np.array_equal(kept.grid.matrix, volume.matrix)
         resampled = prepare(volume, coarser)
         assert resampled.resampled
-        assert needs_resampling(volume.grid, coarser)
         # Extents of 12, 15 and 20 mm along x, y, z.
         assert resampled.array.shape == (1, 5, 5, 4)
         expected = resampled.array if expected is None else expected

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.networks.scan.selective_scan import available_backends
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 # A process of its own: in this one, tests before may have compiled the kernels.
 _PROGRAM = """

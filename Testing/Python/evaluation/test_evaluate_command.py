@@ -148,7 +148,7 @@ def test_a_case_in_two_rows_is_refused(folders, tmp_path, capsys):
     assert "classes.csv has two rows for the case 'a': remove one" in capsys.readouterr().err
 
 
-def test_a_table_that_is_no_utf8_is_refused(folders, tmp_path, capsys):
+def test_a_table_that_is_not_utf8_is_refused(folders, tmp_path, capsys):
     prediction, reference = folders
     write_answers(prediction / "a.json", answer(0.9, "T2"))
     (reference / "classes.csv").write_bytes("case,class\nä,T2\n".encode("latin-1"))

@@ -8,7 +8,7 @@ import pytest
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.classification import evaluate_classes, reliability
 from NNMambaLib.evaluation.landmarks import compare_landmarks
-from NNMambaLib.evaluation.segmentation import compare_labels
+from NNMambaLib.evaluation.segmentation import compare_labels, dice
 from NNMambaLib.evaluation.summary import summarize
 from NNMambaLib.volumes.volume import Volume
 
@@ -53,6 +53,14 @@ def test_volumes_are_in_millilitres():
 def test_a_label_on_one_side_only_is_infinitely_far():
     agreement = compare_labels(labels(), labels((3, (2, 4), (2, 4), (2, 4))))[3]
     assert (agreement.dice, agreement.hd95, agreement.nsd) == (0, math.inf, 0)
+
+
+def test_dice_of_masks_counts_a_label_on_one_side_only_as_missed_or_false():
+    empty, small = np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4), bool)
+    small[:2] = True
+    assert (dice(small, small), dice(empty, small), dice(small, empty)) == (1, 0, 0)
+    assert dice(small, np.roll(small, 1, axis=0)) == 0.5
+    assert math.isnan(dice(empty, empty))
 
 
 def test_a_label_on_neither_side_is_not_compared():
@@ -143,5 +151,5 @@ def test_a_summary_leaves_out_what_does_not_exist():
     assert summary == summarize([1.0, 2.0, 3.0, math.nan])
 
 
-def test_a_summary_of_nothing_has_no_figures():
+def test_a_summary_of_nothing_has_no_mean():
     assert summarize([math.nan]).mean is None

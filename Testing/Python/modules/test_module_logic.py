@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.scene.headless import headless_scene
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")

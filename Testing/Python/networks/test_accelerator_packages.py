@@ -60,7 +60,7 @@ def test_causal_conv1d_is_handed_its_own_layout(packages):
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, 19, 6), torch.randn(6, 4), torch.randn(6)
     plain = causal_convolution.causal_convolution_silu(x, weight, bias)
-    torch.testing.assert_close(causal_convolution._by_causal_conv1d(x, weight, bias), plain)
+    torch.testing.assert_close(causal_convolution.causal_conv1d_silu(x, weight, bias), plain)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 9])

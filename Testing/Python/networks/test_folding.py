@@ -6,7 +6,7 @@ import platform
 import pytest
 import torch
 
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
@@ -14,10 +14,10 @@ from NNMambaLib.networks.folding import folded_upsampling
 from NNMambaLib.networks.folding.fold import fold
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends
-from NNMambaLib.networks.variants import VARIANTS, build_network
+from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.files import read_volume
-from perturbed_networks import perturbed_network, random_network
+from perturbed_networks import build_network, perturbed_network, random_network
 
 BACKENDS = [name for name in ("torch", "numba") if available_backends()[name] is None]
 
@@ -44,7 +44,7 @@ def test_folded_network_is_the_plain_one(variant):
 @pytest.mark.parametrize("values", [1, 2**15, 2**16, 2**17])
 def test_slabs_of_the_last_convolutions_fit_together(values, monkeypatch):
     """From slabs of one plane to a single one; the volume is small enough that each is on some border."""
-    monkeypatch.setattr(folded_upsampling, "_SLAB", values)
+    monkeypatch.setattr(folded_upsampling, "SLAB_VALUES", values)
     network = perturbed_network("SEG-CSS", base_width=16).double()
     x = random_volume(size=(48, 16, 32)).double()
     assert relative_error(fold(network)(x), network(x)) < 1e-12

@@ -22,7 +22,7 @@ from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans, warm_up
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.runtime.threads import for_each
-from perturbed_networks import _enliven
+from perturbed_networks import enliven
 from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [
@@ -154,7 +154,7 @@ def test_equals_mamba_over_the_four_flips(backend):
     torch.manual_seed(0)
     mamba = Mamba(24)
     with torch.no_grad():
-        _enliven(mamba)
+        enliven(mamba)
     tokens = torch.randn(2, 123, 24)
     parameters = ScanParameters(
         conv_weight=mamba.conv1d.weight[:, 0],
@@ -245,7 +245,7 @@ def test_warming_up_compiles_each_kernel_once_and_the_next_process_loads_them():
 
 @pytest.mark.parametrize("name", ["gated_scan", "scan", "scan_gradient", "labels"])
 def test_files_of_kernels_name_what_they_are_built_from(name):
-    """Otherwise numba would load what was compiled before a change of arithmetic that several files share."""
+    """Otherwise numba would load kernels compiled before a change of the arithmetic that they share."""
     package = Path(NNMambaLib.__file__).parent / "kernels"
     shared = ((package / f"{part}.py").read_text("utf-8") for part in ("arithmetic", "stack_memory"))
     digest = hashlib.sha256("".join(shared).encode()).hexdigest()[:12]

@@ -5,8 +5,8 @@ import torch
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.state_dicts import load_network, recognize
-from NNMambaLib.networks.variants import VARIANTS, build_network
-from perturbed_networks import perturbed_network
+from NNMambaLib.networks.variants import VARIANTS
+from perturbed_networks import build_network, perturbed_network
 
 # variant, input channels, outputs, state_dict keys, parameters (of the authors' networks)
 PUBLISHED = [
@@ -110,16 +110,6 @@ def test_deep_supervision_can_be_added(variant):
 
 def test_deep_supervision_can_be_left_out():
     assert set(small_state_dict("SEG-NNU", deep_supervision=False)) == NAMES["SEG-NNU"] - HEADS
-
-
-def test_a_classifier_has_no_deep_supervision():
-    with pytest.raises(ModelError, match="CLS"):
-        build_network("CLS", 1, 1, deep_supervision=True)
-
-
-def test_an_unknown_variant_is_answered_with_the_choices():
-    with pytest.raises(ModelError, match=r"'SEG-XXL'.*SEG-CSS.*V1-CLS"):
-        build_network("SEG-XXL", 1, 1)
 
 
 # --- recognising ---------------------------------------------------------------------------------------------------

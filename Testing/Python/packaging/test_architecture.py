@@ -13,61 +13,68 @@ from read_imports import circles, module_paths, read_imports, room_of
 ROOT = Path(__file__).parents[3]
 
 # Every room, from the roof to the ground, and the rooms that it imports: all stand below it. A room is a folder, or a
-# file in the library's root; three files in folders stand higher or lower than their folder and have rows of their own.
+# file in the library's root; a few files stand lower than the rest of their folder and have rows of their own.
 # Names are without "NNMambaLib.".
 ARROWS = {
     "volume_io": "volumes",
     "segmentation_file": "export",
-    "modules": "engine models networks.scan panel panel.hub scene volumes",
+    "modules": "engine models networks.scan panel panel.hub scene support volumes",
     "panel.hub": "errors files models panel progress runtime support worker",
     "panel": "errors export models progress results scene volumes worker",
     "cli": "NNMambaLib commands errors files runtime",
     "commands": (
-        "engine errors evaluation export files inference models networks networks.scan progress results "
-        "runtime scene support training.configuration training.train_folder volumes"
+        "engine errors files inference models networks networks.scan progress results runtime scene support "
+        "training training.configuration volumes"
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
-        "NNMambaBrainModels NNMambaBrainModels.brain_structures NNMambaBrainModels.heads "
-        "NNMambaBrainModels.synthesis engine evaluation export inference models networks results training "
-        "training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.brain_structures NNMambaBrainModels.command_line "
+        "NNMambaBrainModels.heads NNMambaBrainModels.synthesis engine evaluation export inference models "
+        "networks results training.calibration training.loop training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_structures": (
-        "NNMambaBrainModels NNMambaBrainModels.heads NNMambaBrainModels.synthesis engine models networks "
-        "training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
+        "NNMambaBrainModels.synthesis engine export models networks training.loop training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_scan_check": (
-        "NNMambaBrainModels NNMambaBrainModels.heads NNMambaBrainModels.synthesis engine evaluation files "
-        "models networks results training training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
+        "NNMambaBrainModels.synthesis engine evaluation export files inference models networks results "
+        "training.calibration training.loop training.objectives volumes"
     ),
-    "NNMambaBrainModels": "networks training.loop training.objectives",
-    "NNMambaBrainModels.synthesis": "NNMambaBrainModels.heads",
-    "NNMambaBrainModels.heads": "models volumes",
-    "training.train_folder": (
-        "models progress runtime training training.configuration training.data training.loop training.tasks"
+    "NNMambaBrainModels": "NNMambaBrainModels.command_line networks training.loop training.objectives",
+    "NNMambaBrainModels.synthesis": "NNMambaBrainModels.heads inference models",
+    "NNMambaBrainModels.heads": "NNMambaBrainModels.command_line models volumes",
+    "NNMambaBrainModels.command_line": "",
+    "training": (
+        "NNMambaLib errors files inference models networks progress results runtime training.configuration "
+        "training.data training.loop training.tasks volumes"
     ),
     "training.tasks": (
-        "errors evaluation export inference models networks training training.configuration training.data "
-        "training.objectives volumes"
+        "errors evaluation inference models networks training.calibration training.configuration "
+        "training.data training.objectives training.validation_picture volumes"
     ),
-    "training": (
-        "NNMambaLib errors files inference models networks results training.configuration training.data volumes"
-    ),
+    "training.calibration": "models",
+    "training.validation_picture": "export files models training.data volumes",
     "training.data": "errors evaluation export files inference models training.configuration volumes",
-    "training.configuration": "errors networks training.loop",
+    "training.configuration": "errors networks training.loop volumes",
     "training.loop": "errors files networks runtime training.objectives",
     "training.objectives": "errors networks",
-    "support": "NNMambaLib engine errors inference models networks.convolution networks.scan progress runtime volumes",
+    "support": (
+        "NNMambaLib engine errors inference models networks networks.convolution networks.scan progress runtime volumes"
+    ),
     "engine": (
         "errors inference models networks networks.convolution networks.folding networks.scan progress "
         "results runtime volumes"
     ),
     "scene": "errors export files models results volumes",
-    "inference": "NNMambaLib errors kernels models networks networks.scan progress results runtime volumes",
+    "inference": (
+        "NNMambaLib errors evaluation export files kernels models networks networks.scan progress results "
+        "runtime volumes"
+    ),
     "evaluation": "errors export files volumes",
     "export": "errors files models results volumes",
     "results": "models volumes",
-    "models": "errors files networks runtime",
+    "models": "errors files networks runtime volumes",
     "volumes": "errors files",
     "networks.folding": "networks networks.convolution networks.scan",
     "networks": "errors networks.convolution networks.scan",
@@ -87,30 +94,27 @@ INSIDE_FUNCTIONS = {
         networks.variants: networks.state_dicts warnings
     """,
     "What a command runs is imported when it runs: help and wrong options need no torch, SimpleITK or Slicer.": """
-        commands.arguments: engine files inference.memory_plan models.catalogue volumes.files
+        commands.arguments: engine
         commands.benchmark: models.catalogue networks.scan.selective_scan support.speed torch
-        commands.classify: export.classification_report export.segmentation_file volumes.files volumes.resampling
         commands.console: rich.console rich.progress
-        commands.demo: export.markups_file export.segmentation_file models.catalogue scene.classifications
-        commands.demo: scene.headless scene.landmarks scene.result_picture scene.segmentations scene.volumes
-        commands.demo: volumes.files
-        commands.evaluate: evaluation.reliability_plot evaluation.report files models.catalogue
+        commands.demo: models.catalogue scene.headless scene.result_picture scene.results scene.volumes volumes.files
+        commands.evaluate: files models.catalogue
         commands.info: support.machine_report
-        commands.landmarks: export.markups_file
         commands.models: models.catalogue models.installation
-        commands.random_model: models.random_package networks.description
-        commands.segment: export.segmentation_file volumes.files
+        commands.random_model: networks.description support.random_package
+        commands.run_model: files inference.memory_plan models.catalogue volumes.files
         commands.train: training.configuration training.train_folder
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
         NNMamba: SampleData models.catalogue networks.scan.selective_scan panel.hub.panel
-        NNMambaClassify: engine models.catalogue models.random_package panel.classify panel.lifecycle panel.task_panel
-        NNMambaClassify: scene scene.classifications volumes.files
-        NNMambaLandmarks: engine models.catalogue models.random_package panel.landmarks panel.lifecycle panel.task_panel
-        NNMambaLandmarks: scene volumes.files
+        NNMambaClassify: engine models.catalogue panel.classify panel.lifecycle panel.task_panel scene
+        NNMambaClassify: scene.classifications support.random_package volumes.files
+        NNMambaLandmarks: engine models.catalogue panel.landmarks panel.lifecycle panel.task_panel scene
+        NNMambaLandmarks: support.random_package volumes.files
         NNMambaSegment: engine models.catalogue panel.lifecycle panel.segment panel.task_panel scene volumes.files
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
+        models.manifest: jsonschema.exceptions
         models.package: models.weights
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
@@ -130,7 +134,7 @@ INSIDE_FUNCTIONS = {
         NNMambaBrainModels.brain_landmarks.picture: matplotlib.figure
         NNMambaBrainModels.brain_scan_check.picture: PIL matplotlib.backends.backend_agg matplotlib.figure
         NNMambaBrainModels.brain_structures.picture: matplotlib.figure
-        NNMambaBrainModels.brain_structures.picture_samples: matplotlib
+        NNMambaBrainModels.brain_structures.picture_samples: matplotlib.figure
         NNMambaBrainModels.heads.samseg_atlas: nibabel samseg
         evaluation.classification: sklearn.metrics
         evaluation.reliability_plot: matplotlib.figure
@@ -140,7 +144,6 @@ INSIDE_FUNCTIONS = {
         training.data.augmentation: monai.data monai.transforms
         training.loop.curves: matplotlib.figure
         training.objectives.segmentation: monai.losses
-        training.tasks.segmentation: monai.metrics
         training.validation_picture: matplotlib.figure
     """,
     "Slicer's libraries come with Slicer or with the extra scene; without them the file can still be imported.": """
@@ -164,6 +167,15 @@ INSIDE_FUNCTIONS = {
     """,
     "Asked for once in a while, and not by Slicer's process.": """
         worker.questions: models.installation
+    """,
+    "Tasks are known to Slicer's process and to the command line's help: what a run or a file takes waits for it.": """
+        inference.answers: torch
+        inference.classification: evaluation.report export.classification_report export.segmentation_file files
+        inference.classification: inference.memory_plan inference.occlusion torch volumes.files volumes.resampling
+        inference.landmarks: evaluation.report export.markups_file inference.memory_plan inference.sliding_window
+        inference.landmarks: inference.tile_predictor torch
+        inference.segmentation: evaluation.report export.segmentation_file inference.back_to_grid inference.memory_plan
+        inference.segmentation: inference.sliding_window inference.tile_predictor volumes.files
     """,
 }
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from intensity_network import write_segmentation_package
-from NNMambaLib.models.random_package import random_manifest, write_random_package
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from phantoms import bodies, grid_matrix, oblique_rotation, sample
 
 _SHAPE = (32, 64, 32)

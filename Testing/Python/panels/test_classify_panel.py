@@ -8,7 +8,7 @@ import pytest
 
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import write_package
-from NNMambaLib.models.random_package import random_manifest
+from NNMambaLib.support.random_package import random_manifest
 from panels.conftest import choose_model, run
 from perturbed_networks import perturbed_network
 

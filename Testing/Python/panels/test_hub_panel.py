@@ -15,8 +15,8 @@ from urllib.request import url2pathname
 import pytest
 
 from NNMambaLib.models import catalogue
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.support import setup_check
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 ROOT = Path(__file__).parents[3]
 FIXED = {"numpy": "2.0.2", "SimpleITK": "2.5.0"}

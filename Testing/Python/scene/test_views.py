@@ -101,7 +101,7 @@ def test_landmarks_are_drawn_where_they_lie(ball, provenance, tmp_path):
 
 
 def test_the_legend_has_names_volumes_and_confidence(segmentation, landmarks):
-    rows = [(row.text, row.figure) for row in legend_rows(segmentation, landmarks)]
+    rows = [(row.text, row.value) for row in legend_rows(segmentation, landmarks)]
     assert rows == [
         ("Segments", "mL"),
         ("White matter", f"{segmentation.volumes_ml['White matter']:.1f}"),

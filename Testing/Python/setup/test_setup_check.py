@@ -105,7 +105,7 @@ def test_constraints_of_the_users_own_stay(tmp_path, monkeypatch):
 
 def test_checking_imports_nothing_heavy():
     code = (
-        "import sys; from NNMambaLib import setup_check; setup_check.read_needs(sys.argv[1]); "
+        "import sys; from NNMambaLib.support import setup_check; setup_check.read_needs(sys.argv[1]); "
         "print([m for m in ('torch', 'numpy', 'SimpleITK', 'jsonschema', 'numba') if m in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "NNMamba")}

@@ -32,16 +32,16 @@ def test_what_is_saved_can_be_given_again():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"step": 3}, "settings.json has the unknown key 'step': choose of steps, batch_size, "),
-        ({"steps": 0}, "settings.json has steps 0 and it must be a whole number of at least 1."),
-        ({"steps": True}, "has steps true and it must be a whole number"),
-        ({"steps": "many"}, 'has steps "many" and it must be a whole number'),
-        ({"learning_rate": -1}, "has learning_rate -1 and it must be a number above 0."),
-        ({"optimizer": "adam"}, 'has optimizer "adam" and it must be one of adamw, sgd.'),
-        ({"schedule": []}, "has schedule [] and it must be one of cosine, poly."),
+        ({"step": 3}, "settings.json has the unknown key 'step': choose one of steps, batch_size, "),
+        ({"steps": 0}, "settings.json has steps 0, but it must be a whole number of at least 1."),
+        ({"steps": True}, "has steps true, but it must be a whole number"),
+        ({"steps": "many"}, 'has steps "many", but it must be a whole number'),
+        ({"learning_rate": -1}, "has learning_rate -1, but it must be a number above 0."),
+        ({"optimizer": "adam"}, 'has optimizer "adam", but it must be one of adamw, sgd.'),
+        ({"schedule": []}, "has schedule [], but it must be one of cosine, poly."),
         ({"precision": "half"}, "one of float32, bfloat16, float16"),
         ({"variant": "SEG"}, "one of SEG-CSS"),
-        ({"patch": [32, 32]}, "has patch [32, 32] and it must be three multiples of 16."),
+        ({"patch": [32, 32]}, "has patch [32, 32], but it must be three multiples of 16."),
         ({"patch": [32, 32, 30]}, "three multiples of 16"),
         ({"spacing": [1, 1, 0]}, "three lengths above 0 mm"),
         ({"mirror_axes": ["x", "x"]}, "a list of x, y, z, each at most once"),
@@ -51,7 +51,7 @@ def test_what_is_saved_can_be_given_again():
         ({"checkpoint_every": 3, "validate_every": 4}, "must be a multiple of checkpoint_every, 3."),
     ],
 )
-def test_what_cannot_be_is_named(tmp_path, content, sentence):
+def test_values_that_are_not_allowed_are_named(tmp_path, content, sentence):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps(content))
     with pytest.raises(TrainingError) as error:

@@ -74,7 +74,7 @@ def test_the_loss_of_a_missed_landmark_does_not_depend_on_the_patch():
     assert missed[0] == pytest.approx(missed[1], rel=1e-3)
 
 
-def test_peak_weight_counts_what_is_missed_more_than_what_is_found_in_vain():
+def test_peak_weight_makes_a_missed_landmark_cost_more_than_a_false_one():
     target = landmark_targets([8, 8, 8, 1])
     losses = {}
     for weight in (0.0, 4.0):

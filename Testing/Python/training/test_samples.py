@@ -1,5 +1,8 @@
 """Training samples: what the network is shown, and that labels and landmarks move with the voxels."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,10 +47,10 @@ def bright(request, tmp_path_factory):
 def test_landmarks_lie_where_their_channels_peak(bright, augmented):
     """Whether the sample was turned, scaled and mirrored or not."""
     augmentation = Augmentation(PATCH, (3.0,) * 3, ("x", "y", "z")) if augmented else None
-    draw = LandmarksSampler(PATCH, 1.0, augmentation)
+    sampler = LandmarksSampler(PATCH, 1.0, augmentation)
     seen = 0
     for number in range(6):
-        volume, landmarks = draw(bright, np.random.default_rng(number))
+        volume, landmarks = sampler(bright, np.random.default_rng(number))
         assert (volume.dtype, landmarks.dtype, volume.shape) == (torch.float32, torch.float32, (3, *PATCH))
         for channel, (x, y, z, present) in zip(volume, landmarks.numpy(), strict=True):
             if not present or min(x, y, z) < 1 or max(x, y, z) > 30:
@@ -79,7 +82,7 @@ def test_what_is_learnt_decodes_to_where_it_was_placed(bright):
 @pytest.fixture(scope="module")
 def labeled(tmp_path_factory):
     """The folder of a prepared case with a body and a small lesion, and its name."""
-    folder = write_segmentation_folder(tmp_path_factory.mktemp("labelled") / "data", cases=1, channels=("MR",))
+    folder = write_segmentation_folder(tmp_path_factory.mktemp("labeled") / "data", cases=1, channels=("MR",))
     task = SegmentationTask(folder)
     prepare_case(task.cases[0], specification(1), task.reference, folder / "prepared")
     return folder / "prepared", task.cases[0].name
@@ -89,9 +92,9 @@ def labeled(tmp_path_factory):
 def test_labels_move_with_their_voxels(labeled, augmented):
     """The phantom is brightest where it is labelled 2; the unchanged intensities say where that is."""
     augmentation = Augmentation(PATCH, (3.0,) * 3, ("x",)) if augmented else None
-    draw = SegmentationSampler(PATCH, 1.0, augmentation)
+    sampler = SegmentationSampler(PATCH, 1.0, augmentation)
     for number in range(6):
-        volume, labels = draw(open_case(*labeled), np.random.default_rng(number))
+        volume, labels = sampler(open_case(*labeled), np.random.default_rng(number))
         assert (volume.shape, labels.shape, labels.dtype) == ((1, *PATCH), PATCH, torch.int64)
         means = [volume[0][labels == value].mean() for value in labels.unique()]
         assert means == sorted(means)
@@ -105,17 +108,19 @@ def test_samples_of_the_foreground_contain_every_label_alike(labeled):
 
 
 def test_a_sample_depends_on_its_number_alone(labeled):
-    draw = SegmentationSampler(PATCH, 0.33, Augmentation(PATCH, (3.0,) * 3))
+    sampler = SegmentationSampler(PATCH, 0.33, Augmentation(PATCH, (3.0,) * 3))
     folder, name = labeled
-    many, later = (Samples(folder, [name], draw, seed=5, first=first, length=4 - first) for first in (0, 3))
+    many, later = (Samples(folder, [name], sampler, seed=5, first=first, length=4 - first) for first in (0, 3))
     for ours, theirs in zip(many[3], later[0], strict=True):
         assert torch.equal(ours, theirs)
     assert not torch.equal(many[2][0], later[0][0])
 
 
-def test_every_case_is_drawn_from_once_a_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr("NNMambaLib.training.data.samples.open_case", lambda folder, name: name)
-    samples = Samples(tmp_path, "abcde", lambda case, rng: case, seed=0, first=0, length=20)
+def test_every_case_gives_one_sample_a_turn(labeled, tmp_path):
+    prepared, name = labeled
+    for copy in "abcde":
+        shutil.copytree(prepared / name, tmp_path / copy)
+    samples = Samples(tmp_path, "abcde", lambda case, rng: case.name, seed=0, first=0, length=20)
     turns = ["".join(samples[n] for n in range(first, first + 5)) for first in range(0, 20, 5)]
     assert all(sorted(turn) == list("abcde") for turn in turns)
     assert len(set(turns)) > 1
@@ -131,6 +136,14 @@ def test_patches_beyond_the_volume_are_padded_as_inference_does_it():
     assert not cut_patch(array, (9, 0, 0), (4, 3, 2)).any()
 
 
+def test_a_label_that_is_found_in_vain_costs_dice(labeled):
+    case, task = open_case(*labeled), SegmentationTask(labeled[0].parent)
+    right = np.array(case.reference["labels"])
+    without_lesion = replace(case, reference={"labels": np.where(right == 2, 1, right)})
+    assert task.metrics([task.score(case, right)]) == {"dice": 1, "dice body": 1, "dice lesion": 1}
+    assert task.metrics([task.score(without_lesion, right)])["dice lesion"] == 0
+
+
 def test_a_preparation_that_was_killed_is_done_again(labeled, tmp_path, monkeypatch):
     task = SegmentationTask(labeled[0].parent)
     with monkeypatch.context() as patch:
@@ -142,7 +155,7 @@ def test_a_preparation_that_was_killed_is_done_again(labeled, tmp_path, monkeypa
     assert open_case(tmp_path, "case0").array.shape == open_case(*labeled).array.shape
 
 
-def test_confidences_are_fitted_where_there_are_enough_landmarks():
+def test_confidences_are_calibrated_where_there_are_enough_landmarks():
     rng = np.random.default_rng(0)
     present = rng.random(400) < 0.5
     peaks = np.where(present, rng.normal(0.8, 0.15, 400), rng.normal(0.3, 0.15, 400))

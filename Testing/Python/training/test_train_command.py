@@ -1,11 +1,13 @@
 """``nnmamba train`` from a folder of cases to a package that the other commands run."""
 
 import csv
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,27 @@ def test_landmarks_of_the_training_run_as_any_model(folders, tmp_path):
     assert (output / "validation.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """How often each file is opened from Python while the test runs, by its name."""
+    names, really_open = Counter(), io.open
+
+    def counting(file, *arguments, **options):
+        names[Path(str(file)).name] += 1
+        return really_open(file, *arguments, **options)
+
+    for module in ("io", "builtins"):
+        monkeypatch.setattr(f"{module}.open", counting)
+    return names
+
+
+def test_the_markups_of_a_case_are_read_once(folders, tmp_path, opened):
+    changes = {"base_width": 1, "steps": 1, "checkpoint_every": 1, "validate_every": 1}
+    assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
+    markups = {name: count for name, count in opened.items() if name.endswith(".mrk.json")}
+    assert markups == {f"case{number}.mrk.json": 1 for number in range(3)}
+
+
 def test_a_classifier_of_the_training_runs_as_any_model(folders, tmp_path):
     output, answer = tmp_path / "run", tmp_path / "answer.json"
     assert train("classification", folders["classification"], output) == 0
@@ -107,7 +130,7 @@ def killed_at(step):
 
 
 @pytest.mark.parametrize("step", [2, 4])
-def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path, monkeypatch, capsys, step):
+def test_a_run_that_was_killed_is_resumed_and_ends_the_same(folders, tmp_path, monkeypatch, capsys, step):
     data = folders["classification"]
     assert train("classification", data, tmp_path / "whole") == 0
     with monkeypatch.context() as patch:
@@ -115,7 +138,7 @@ def test_a_run_that_was_killed_is_carried_on_and_ends_the_same(folders, tmp_path
         assert train("classification", data, tmp_path / "parts") == 130
     assert not (tmp_path / "parts" / "model").exists()
     assert train("classification", data, tmp_path / "parts") == 0
-    assert f"Note: carried on from step {step}." in capsys.readouterr().err
+    assert f"Note: resumed from step {step}." in capsys.readouterr().err
     for name in ("curves.csv", "model/weights.safetensors", "split.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
@@ -127,7 +150,7 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
     assert train("classification", data, output) == 0
     assert "was trained to its end before" in capsys.readouterr().err
     assert train("classification", data, output, seed=1) == 1
-    sentence = "holds a training with seed 0, not 1: choose another folder, or start anew (--overwrite)."
+    sentence = "holds a training with seed 0, not 1: choose another folder, or start again (--overwrite)."
     assert sentence in capsys.readouterr().err
     assert train("landmarks", folders["landmarks"], output) == 1
     assert 'holds a training with task "classification", not "landmarks"' in capsys.readouterr().err
@@ -136,7 +159,24 @@ def test_a_finished_run_is_replaced_only_when_asked_for(folders, tmp_path, capsy
     assert (output / "model" / "weights.safetensors").read_bytes() != weights
 
 
-def test_data_that_changed_are_not_carried_on_with(folders, tmp_path, monkeypatch, capsys):
+def test_a_report_is_replaced_by_an_option_of_its_own_that_keeps_the_training(folders, tmp_path, capsys):
+    data, output, report = folders["classification"], tmp_path / "run", tmp_path / "report.json"
+    again = {"steps": 1, "checkpoint_every": 1, "validate_every": 1}
+    assert train("classification", data, output, "--json", str(report), **again) == 0
+    weights = output / "model" / "weights.safetensors"
+    trained = weights.stat().st_mtime_ns
+    for more in ([], ["--overwrite"]):
+        assert train("classification", data, output, "--json", str(report), *more, **again) == 1
+        sentence = (
+            "report.json exists already: choose another name, or allow it to be overwritten (--overwrite-report)."
+        )
+        assert sentence in capsys.readouterr().err
+    assert train("classification", data, output, "--json", str(report), "--overwrite-report", **again) == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["metrics"] == {}
+    assert weights.stat().st_mtime_ns == trained
+
+
+def test_a_run_is_not_resumed_on_data_that_changed(folders, tmp_path, monkeypatch, capsys):
     data = shutil.copytree(folders["classification"], tmp_path / "data")
     with monkeypatch.context() as patch:
         patch.setattr(train_folder, "write_curves", killed_at(2))
@@ -151,11 +191,11 @@ def test_a_folder_with_other_things_is_left_alone(folders, tmp_path, capsys):
     (tmp_path / "run" / "thesis.txt").write_text("precious")
     for more in ([], ["--overwrite"]):
         assert train("classification", folders["classification"], tmp_path / "run", *more) == 1
-        assert "is no empty folder and holds no training: choose another one." in capsys.readouterr().err
+        assert "is not empty and holds no training: choose another folder." in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
-def test_without_validation_there_are_no_figures(folders, tmp_path, capsys):
+def test_without_validation_there_are_no_metrics(folders, tmp_path, capsys):
     changes = {"validation_fraction": 0, "augment": False, "optimizer": "sgd", "learning_rate": 1e-3}
     assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
     assert "there was no validation" in capsys.readouterr().err
@@ -177,7 +217,7 @@ def test_spacing_patch_and_normalisation_come_from_the_data(tmp_path):
 
 
 def test_missing_libraries_are_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("NNMambaLib.commands.train.find_spec", lambda name: None if name == "monai" else name)
+    monkeypatch.setitem(sys.modules, "monai", None)
     assert train("segmentation", tmp_path, tmp_path / "run") == 1
     assert "Training needs monai: install nnmamba with the extra train." in capsys.readouterr().err
 

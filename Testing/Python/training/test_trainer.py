@@ -34,7 +34,7 @@ def make_trainer(task="segmentation", **changes):
     return Trainer(OBJECTIVES[task], replace(SETTINGS, **changes), device="cpu", backend="torch")
 
 
-def train(trainer, checkpoint, report=lambda progress: None, task="segmentation", **more):
+def train(trainer, checkpoint, report=lambda point: None, task="segmentation", **more):
     trainer.run(partial(Cubes, task=task), checkpoint, report, **more)
     return trainer
 
@@ -43,13 +43,13 @@ def train(trainer, checkpoint, report=lambda progress: None, task="segmentation"
 def test_training_lowers_the_loss(task, tmp_path):
     # Among eight there are both kinds of cubes: normalised by a batch of one kind, they would all look alike.
     trainer = train(make_trainer(task, steps=30, batch_size=8), tmp_path / "checkpoint.pt", task=task)
-    losses = [progress.loss for progress in trainer.history]
-    assert [progress.step for progress in trainer.history] == list(range(2, 31, 2))
+    losses = [point.loss for point in trainer.history]
+    assert [point.step for point in trainer.history] == list(range(2, 31, 2))
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
 
 
 @pytest.mark.parametrize("task", OBJECTIVES)
-def test_a_run_that_was_killed_ends_as_it_would_have_without(task, tmp_path):
+def test_a_run_that_was_killed_and_resumed_ends_as_one_that_was_not(task, tmp_path):
     """To the last bit: the curve and the weights. The classifier has dropout."""
 
     def stop_in_the_middle(step):
@@ -59,7 +59,7 @@ def test_a_run_that_was_killed_ends_as_it_would_have_without(task, tmp_path):
     whole = train(make_trainer(task), tmp_path / "whole.pt", task=task)
     with pytest.raises(KeyboardInterrupt):
         train(make_trainer(task), tmp_path / "parts.pt", task=task, after_step=stop_in_the_middle)
-    torch.rand(7)  # whatever else draws random numbers
+    torch.rand(7)  # whatever else uses random numbers
     resumed = Trainer.resume(OBJECTIVES[task], tmp_path / "parts.pt", device="cpu", backend="torch")
     assert resumed.step == 2
     train(resumed, tmp_path / "parts.pt", task=task)
@@ -74,7 +74,7 @@ def test_other_settings_train_and_resume_too(change, tmp_path):
     whole = train(make_trainer(**change), tmp_path / "whole.pt")
     half = make_trainer(**change)
     with pytest.raises(KeyboardInterrupt):
-        train(half, tmp_path / "parts.pt", report=lambda progress: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(half, tmp_path / "parts.pt", report=lambda point: (_ for _ in ()).throw(KeyboardInterrupt))
     resumed = Trainer.resume(OBJECTIVES["segmentation"], tmp_path / "parts.pt", device="cpu", backend="torch")
     assert train(resumed, tmp_path / "parts.pt").history == whole.history
 
@@ -115,11 +115,11 @@ def test_validation_sees_the_network_that_will_be_packaged(tmp_path):
 
     def validate(network):
         seen.append(network(torch.zeros(1, 1, 16, 16, 16)).shape)
-        return {"figure": float(len(seen))}
+        return {"dice": float(len(seen))}
 
     trainer = train(make_trainer(validate_every=4), tmp_path / "checkpoint.pt", validate=validate)
     assert seen == [(1, 2, 16, 16, 16)]
-    assert [progress.metrics for progress in trainer.history] == [{}, {"figure": 1.0}]
+    assert [point.metrics for point in trainer.history] == [{}, {"dice": 1.0}]
 
 
 def test_the_leak_falls_to_zero_and_stays_out_of_the_result():
@@ -155,7 +155,7 @@ def test_recalibration_takes_the_statistics_of_the_data():
     assert not network.training
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_named(content, tmp_path):
     path = tmp_path / "checkpoint.pt"
     if content is None:
@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_is_named(content, tmp_path):
         Trainer.resume(OBJECTIVES["segmentation"], path, device="cpu")
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
     trainer = make_trainer()
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(float("nan"))

@@ -183,7 +183,7 @@ def test_classification(refused, damage, sentence):
         ("case,subject\ncase0,x\n", "subjects.csv has no subject for the case 'case1': add a row case,subject"),
         (
             "case,subject\n" + "".join(f"case{n},x\n" for n in range(5)),
-            "Nobody of the 1 subjects can be spared for validation",
+            "None of the 1 subjects can be spared for validation",
         ),
     ],
 )

@@ -3,10 +3,11 @@
 import pytest
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models.package import open_package
-from NNMambaLib.models.random_package import random_manifest, write_random_package
 from NNMambaLib.results import LandmarksResult
-from NNMambaLib.worker.self_test import SelfTest, Verdict, describe_result
+from NNMambaLib.support.random_package import random_manifest, write_random_package
+from NNMambaLib.worker.self_test import SelfTest, Verdict
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +68,6 @@ def test_sample_volume_that_cannot_be_read_is_told_at_once(worker, tiny_packages
 
 
 def test_nothing_found_is_a_failure():
-    found, text = describe_result(LandmarksResult((), None))
+    found, text = TASKS["landmarks"].describe(LandmarksResult((), None))
     assert not found
     assert text == "0 of 0 landmarks"

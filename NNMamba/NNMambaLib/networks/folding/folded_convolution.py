@@ -1,4 +1,4 @@
-"""Convolutions with the batch normalisation behind them folded in, for inference. Volumes are channels-last."""
+"""BatchNorm folded into the convolution before it, for inference. Volumes are channels-last in memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from NNMambaLib.networks.convolution import convolve
 
 
 class FoldedConvolution(nn.Module):
-    """A convolution and, where given, the normalisation and the rectifier behind it.
+    """A 3-D convolution and, where given, the ReLU behind it.
 
     Args:
         weight: (output, channel, z, y, x); bias: (output,). Both are kept in the type `dtype`.
-        rectified: whether a ReLU follows.
+        dtype: of the weights, and of the computation, whatever the input's type.
+        relu: whether a ReLU follows.
     """
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
 
     def __init__(
         self,
@@ -37,7 +41,8 @@ class FoldedConvolution(nn.Module):
     def of(
         cls, convolution: nn.Conv3d, norm: nn.BatchNorm3d, dtype: torch.dtype, relu: bool = False
     ) -> FoldedConvolution:
-        """Return the folded form of a convolution and its normalisation in evaluation mode."""
+        """Return the folded form of a convolution and its BatchNorm in evaluation mode."""
+        assert not isinstance(convolution.padding, str), "the networks pad by a number of voxels"
         weight, bias = fold_batch_norm(convolution, norm)
         return cls(weight, bias, dtype, convolution.stride[0], convolution.padding[0], relu)
 
@@ -47,14 +52,17 @@ class FoldedConvolution(nn.Module):
 
 
 def fold_batch_norm(convolution: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return weight and bias, in float64, of the convolution that does both in evaluation mode."""
-    scale, shift = normalization(norm)
+    """Return weight and bias, in float64, of the one convolution that does both in evaluation mode."""
+    scale, shift = scale_and_shift(norm)
     weight = convolution.weight.detach().double() * scale[:, None, None, None, None]
     bias = shift if convolution.bias is None else convolution.bias.detach().double() * scale + shift
     return weight, bias
 
 
-def normalization(norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return by what the normalisation multiplies each channel and what it then adds, in float64."""
-    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.detach().double() - norm.running_mean.double() * scale
+def scale_and_shift(norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a and b (channels,), in float64, of a BatchNorm in evaluation mode: each channel y becomes a y + b."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("A BatchNorm without running statistics cannot be folded.")
+    scale = norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
+    return scale, norm.bias.detach().double() - mean.double() * scale

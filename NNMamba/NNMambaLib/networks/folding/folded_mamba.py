@@ -1,4 +1,7 @@
-"""Mamba layers for inference: flips share work, and the products behind the scan are one."""
+"""Mamba layers for inference: the four flips share their products, and out_proj takes in the convolution behind it.
+
+The package's docstring has the algebra.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, normalization
+from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, scale_and_shift
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba, as_tokens, as_volume
 from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans
@@ -17,15 +20,12 @@ from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans
 class FoldedMamba(nn.Module):
     """A Mamba block over the voxels as tokens, or its mean over the four flips, and a linear layer behind it.
 
-    Flipping the channels of the tokens is flipping the columns of in_proj, and flipping them back the rows of out_proj;
-    flipping the sequence is running the scan backwards. So the mean over the flips takes two in_proj, four scans, two
-    gates and two out_proj, and no flipped copy.
-
     Args:
         mamba: the block.
         dtype: of the weights.
         flips: take the mean over {as it is, channels, sequence, both}.
-        behind: (output, channel), a matrix that multiplies what comes out; bias: (output,), added to it.
+        next_weight: (output, channel), of the linear layer behind the block; None for none.
+        next_bias: (output,), of that layer.
     """
 
     def __init__(
@@ -33,21 +33,21 @@ class FoldedMamba(nn.Module):
         mamba: Mamba,
         dtype: torch.dtype,
         flips: bool = False,
-        behind: torch.Tensor | None = None,
-        bias: torch.Tensor | None = None,
+        next_weight: torch.Tensor | None = None,
+        next_bias: torch.Tensor | None = None,
     ):
         super().__init__()
         in_weight, out_weight = (layer.weight.detach().double() for layer in (mamba.in_proj, mamba.out_proj))
         if flips:
             in_weight = torch.cat([in_weight, in_weight.flip(1)])
             out_weight = torch.cat([out_weight, out_weight.flip(0)], dim=1) / 4
-        if behind is not None:
-            out_weight = behind @ out_weight
+        if next_weight is not None:
+            out_weight = next_weight @ out_weight
         self.in_proj = FoldedConvolution(_as_kernel(in_weight), None, dtype)
-        self.out_proj = FoldedConvolution(_as_kernel(out_weight), bias, dtype)
+        self.out_proj = FoldedConvolution(_as_kernel(out_weight), next_bias, dtype)
         parameters = ScanParameters(
-            conv_weight=mamba.conv1d.weight[:, 0],
-            conv_bias=mamba.conv1d.bias,
+            conv_weight=mamba.conv_weight,
+            conv_bias=mamba.conv_bias,
             x_proj=mamba.x_proj.weight,
             dt_weight=mamba.dt_proj.weight,
             dt_bias=mamba.dt_proj.bias,
@@ -62,14 +62,15 @@ class FoldedMamba(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, output, z, y, x) for (batch, channel, z, y, x)."""
         parameters = ScanParameters(**{field.name: getattr(self, field.name) for field in fields(ScanParameters)})
-        mixed = as_tokens(self.in_proj(x)).contiguous()
-        return self.out_proj(as_volume(gated_scans(mixed, parameters, self.directions, self.scan_backend), x))
+        mixed = as_tokens(self.in_proj(x)).contiguous()  # (batch, L, groups * 2E)
+        y = gated_scans(mixed, parameters, self.directions, self.scan_backend)  # (batch, L, groups * E)
+        return self.out_proj(as_volume(y, x))
 
 
 class FoldedConvMamba(nn.Module):
-    """`ConvMamba` with its normalisations folded; the convolution after the scan is part of out_proj.
+    """`ConvMamba` with its BatchNorm folded; the convolution after the scan is part of out_proj.
 
-    It computes in the type `dtype`, whatever it is given.
+    It computes in the type `dtype`, whatever the input's.
     """
 
     def __init__(self, layer: ConvMamba, dtype: torch.dtype):
@@ -77,10 +78,10 @@ class FoldedConvMamba(nn.Module):
         self.nin = FoldedConvolution.of(layer.nin, layer.norm, dtype, relu=True)
         self.fuse = layer.fuse
         if self.fuse:
-            scale, shift = normalization(layer.norm2)
-            behind = scale[:, None] * layer.nin2.weight.detach().double().flatten(1)
-            self.nin2 = FoldedConvolution(_as_kernel(behind), None, dtype)
-            self.mamba = FoldedMamba(layer.mamba, dtype, layer.flips, behind, shift)
+            scale, shift = scale_and_shift(layer.norm2)
+            weight = scale[:, None] * layer.nin2.weight.detach().double().flatten(1)
+            self.nin2 = FoldedConvolution(_as_kernel(weight), None, dtype)
+            self.mamba = FoldedMamba(layer.mamba, dtype, layer.flips, weight, shift)
         else:
             self.mamba = FoldedMamba(layer.mamba, dtype, layer.flips)
 
@@ -91,7 +92,7 @@ class FoldedConvMamba(nn.Module):
 
 
 class FoldedLayerNormMamba(nn.Module):
-    """`LayerNormMamba` with its products as convolutions; it computes in the type `dtype`, whatever it is given."""
+    """`LayerNormMamba` with its products as convolutions; it computes in the type `dtype`, whatever the input's."""
 
     def __init__(self, layer: LayerNormMamba, dtype: torch.dtype):
         super().__init__()
@@ -103,4 +104,5 @@ class FoldedLayerNormMamba(nn.Module):
 
 
 def _as_kernel(matrix: torch.Tensor) -> torch.Tensor:
+    """(output, channel) -> (output, channel, 1, 1, 1)."""
     return matrix[:, :, None, None, None]

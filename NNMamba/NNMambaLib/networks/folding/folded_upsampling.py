@@ -1,4 +1,4 @@
-"""The last two convolutions of the dense network, at twice the size of what they are given, slab by slab."""
+"""The last two convolutions of the encoder-decoder, which upsample by two on the way, slab by slab."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ _PHASES = (
     ((0.25, 0.75, 0.0), (0.0, 0.75, 0.25), (0.0, 0.25, 0.75)),
 )
 # Values that the first convolution computes at a time: they stay in the cache until the second has read them.
-_SLAB = 2**22
+SLAB_VALUES = 2**22
 
 
 class FoldedUpsampledDoubleConv(nn.Module):
-    """`UpsampledDoubleConv` with its normalisations folded, and without the upsampled volume.
+    """`UpsampledDoubleConv` with its BatchNorm folded, and without the upsampled volume.
 
     Each of the eight voxels that come from one is a 3x3x3 convolution of the volume itself (the polyphase form). It
     takes as many products, in eight times as many channels at an eighth of the voxels, for which kernels are faster.
-    Voxels on the border, where the convolution is padded with zeros and the interpolation is not, are computed from the
-    two upsampled planes there. Planes are computed in slabs along z, so that what lies between the two convolutions is
-    never held as a whole.
+    Voxels on the border are computed from the two upsampled planes there, because the convolution is padded with zeros
+    and the interpolation is not. Planes are computed in slabs along z, so that the volume between the two convolutions
+    is never held as a whole.
 
     Args:
         first, second: weight (output, channel, 3, 3, 3) and bias (output,) of the two convolutions, folded.
         dtype: of the weights, and of the computation.
         output_dtype: of what is returned.
     """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(
         self,
@@ -55,12 +58,12 @@ class FoldedUpsampledDoubleConv(nn.Module):
         """Return (batch, output, 2 z, 2 y, 2 x) for (batch, channel, z, y, x)."""
         x = x.to(self.weight.dtype)
         batch, _, depth, height, width = x.shape
-        channels = len(self.bias)
+        channels, outputs = len(self.bias), self.second.weight.shape[0]
         padded = functional.pad(x, (1,) * 6, mode="replicate")
         faces = {(axis, high): self._face(x, axis, high) for axis in (2, 3, 4) for high in (False, True)}
-        shape = (batch, 2 * depth, 2 * height, 2 * width, len(self.second.bias))
+        shape = (batch, 2 * depth, 2 * height, 2 * width, outputs)
         output = x.new_empty(shape, dtype=self.output_dtype)
-        thickness = max(1, _SLAB // (8 * batch * height * width * channels))
+        thickness = max(1, SLAB_VALUES // (8 * batch * height * width * channels))
         # Two planes of the slab before, then this slab's; at either end one plane of padding.
         planes = x.new_empty(batch, 2 * thickness + 3, 2 * height, 2 * width, channels)
         planes[:, 0] = 0
@@ -79,8 +82,15 @@ class FoldedUpsampledDoubleConv(nn.Module):
             begin = 2
         return _channels_first(output)
 
-    def _fill(self, planes: torch.Tensor, padded: torch.Tensor, faces: dict, low: int, high: int) -> None:
-        """Compute planes 2 low to 2 high of the first convolution, (batch, z, y, x, channel)."""
+    def _fill(
+        self,
+        planes: torch.Tensor,
+        padded: torch.Tensor,
+        faces: dict[tuple[int, bool], torch.Tensor],
+        low: int,
+        high: int,
+    ) -> None:
+        """Compute planes 2 low to 2 high of the first convolution, (batch, z, y, x, channel), into `planes`."""
         values = _channels_last(self.inner(padded)).unflatten(4, (2, 2, 2, -1))
         interleaved = planes.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).unflatten(5, (-1, 2))
         _relu(values.permute(0, 1, 4, 2, 5, 3, 6, 7), interleaved)

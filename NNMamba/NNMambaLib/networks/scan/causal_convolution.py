@@ -13,7 +13,7 @@ _TOLERANCE = 1e-4
 def causal_convolution_silu(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, accelerated: bool = False
 ) -> torch.Tensor:
-    """Return SiLU(convolution of tokens with the tokens before them).
+    """Return SiLU of the causal depthwise convolution, (batch, L, E): each token with those before it.
 
     Args:
         x: (batch, L, E).
@@ -22,7 +22,7 @@ def causal_convolution_silu(
         accelerated: use the package causal-conv1d where it imports and agrees with the plain form.
     """
     if accelerated and x.is_cuda and causal_conv1d_unavailable_reason() is None:
-        return _by_causal_conv1d(x, weight, bias)
+        return causal_conv1d_silu(x, weight, bias)
     return functional.silu(_shifted_sum(x, weight, bias))
 
 
@@ -40,21 +40,22 @@ def causal_conv1d_unavailable_reason() -> str | None:
     with torch.no_grad():
         expected = functional.silu(_shifted_sum(x, weight, bias))
         try:
-            computed = _by_causal_conv1d(x, weight, bias)
+            computed = causal_conv1d_silu(x, weight, bias)
         except RuntimeError as error:
             return f"causal-conv1d failed its self-check ({error})"
     difference = ((computed - expected).abs().max() / expected.abs().max()).item()
     return None if difference < _TOLERANCE else f"causal-conv1d differs from plain PyTorch by {difference:.1e}"
 
 
-def _by_causal_conv1d(x, weight, bias):
+def causal_conv1d_silu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Return the same as `causal_convolution_silu`, by the package causal-conv1d."""
     from causal_conv1d import causal_conv1d_fn
 
     return causal_conv1d_fn(x.transpose(1, 2), weight, bias, activation="silu").transpose(1, 2)
 
 
-def _shifted_sum(x, weight, bias):
-    # As sums of shifted tokens: the tokens stay in rows, where conv1d would transpose there and back.
+def _shifted_sum(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    # The tokens stay in rows, where conv1d would transpose there and back.
     length, last = x.shape[1], weight.shape[1] - 1
     y = torch.addcmul(bias, x, weight[:, last])
     for shift in range(1, min(last, length - 1) + 1):

@@ -1,7 +1,7 @@
 """The inner part of a Mamba block for inference: convolution, selective scan and gate, forward and backward at once.
 
-Over tokens flipped in their order, a Mamba block's in_proj, gate and out_proj are those of the tokens as they are; only
-convolution and scan differ, which run from the other end. So both are computed without a flipped copy, and their sum is
+Reversing the tokens changes nothing in a Mamba block's in_proj, gate and out_proj, which work on each token alone; only
+convolution and scan run from the other end. So both directions are computed without a reversed copy, and their sum is
 gated once.
 """
 
@@ -18,7 +18,7 @@ from NNMambaLib.networks.scan.causal_convolution import causal_convolution_silu
 from NNMambaLib.networks.scan.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.runtime.threads import for_each
 
-# Tokens that one call of the convolution kernel takes.
+# Tokens that one call of the convolution kernel takes at most.
 _TOKENS = 1024
 
 
@@ -48,14 +48,20 @@ class ScanParameters:
 def gated_scans(
     mixed: torch.Tensor, parameters: ScanParameters, directions: int = 2, backend: str = "auto"
 ) -> torch.Tensor:
-    """Return the gated scans of G channel orders, without gradient.
+    """Return the gated scans of G groups of channels, without gradient.
 
-    For each group, with x and z its columns of `mixed`: y = (scan of x [+ scan of x from its last token to the first])
-    SiLU(z), where a scan is, in its own direction, xc = SiLU(causal convolution of x), (dt, B, C) = x_proj xc,
-    delta = softplus(dt_weight dt + dt_bias), s_t = exp(delta_t A) s_(t-1) + delta_t B_t xc_t, <C_t, s_t> + D xc_t.
+    A group's output is y = (scan(x) + R scan(R x)) SiLU(z), or scan(x) SiLU(z) in one direction, for its columns x and
+    z of `mixed` and R, which reverses the tokens. With convolution and recurrence from the first token to the last,
+    scan(x) is::
+
+        c = SiLU(causal convolution of x)
+        dt, B, C = x_proj c
+        delta = softplus(dt_weight dt + dt_bias)
+        s_t = exp(delta_t A) s_(t-1) + delta_t B_t c_t
+        scan(x)_t = <C_t, s_t> + D c_t
 
     Args:
-        mixed: (batch, L, G * 2E); columns g * 2E onwards are E of x and E of z.
+        mixed: (batch, L, G * 2E), what in_proj returns; columns g * 2E onwards are E of x and E of z.
         parameters: on the device of `mixed`.
         directions: 1: forward over the tokens only; 2: forward and backward, summed.
         backend: "auto" or a name from `selective_scan.available_backends`.
@@ -92,8 +98,8 @@ def gated_scans(
 def warm_up() -> None:
     """Compile every numba kernel of inference, or load those compiled before, so that no call in use waits for it.
 
-    That takes 10 to 20 s the first time after an installation and half a second later, on one core; meant for a thread
-    on which nobody waits. Where numba cannot be used there is nothing to do.
+    That takes 10 to 20 s the first time after an installation and half a second later, on one core: call it on a thread
+    that nobody waits for. Where numba cannot be used there is nothing to do.
     """
     if resolve_backend("auto", "cpu") != "numba":
         return
@@ -116,7 +122,7 @@ def _fits_kernels(parameters: ScanParameters) -> bool:
     return taps <= TAPS and states <= STATES
 
 
-def _by_kernels(mixed, parameters, directions):
+def _by_kernels(mixed: torch.Tensor, parameters: ScanParameters, directions: int) -> torch.Tensor:
     from NNMambaLib.kernels import gated_scan
 
     batch, length, _ = mixed.shape
@@ -126,7 +132,7 @@ def _by_kernels(mixed, parameters, directions):
     block = channels_per_job(channels, len(sequences))
     conv_weight = as_array(functional.pad(parameters.conv_weight, (gated_scan.TAPS - taps, 0)).T)
     conv_bias = as_array(parameters.conv_bias)
-    # Full blocks of channels, for the kernel to load them without asking.
+    # Padded to full blocks of channels, which the kernel loads without a test.
     dt_weight, dt_bias, rates, D = (
         as_array(functional.pad(t, (0, -channels % block)))
         for t in (parameters.dt_weight.T, parameters.dt_bias, exponents(parameters.A), parameters.D)
@@ -156,14 +162,14 @@ def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = 
     """Return `functional.linear` of x (..., inputs), weight (outputs, inputs) and bias (outputs,)."""
     if not served_by_onednn(x):
         return functional.linear(x, weight, bias)
-    # As a 1x1x1 convolution it is oneDNN that computes: on processors by AMD two to four times as fast as MKL.
+    # oneDNN computes 1x1x1 convolutions, and on processors by AMD it is two to four times as fast as MKL.
     volume = x.reshape(1, -1, 1, 1, x.shape[-1]).permute(0, 4, 1, 2, 3)
     product = convolve(volume, weight[:, :, None, None, None], bias)
     return product.permute(0, 2, 3, 4, 1).reshape(*x.shape[:-1], len(weight))
 
 
-def _by_scans(mixed, parameters, directions, backend):
-    """By the parts a Mamba block has outside of inference.
+def _by_scans(mixed: torch.Tensor, parameters: ScanParameters, directions: int, backend: str) -> torch.Tensor:
+    """Return the same as `_by_kernels`, by the parts of a Mamba block outside of inference.
 
     Groups and directions follow one another: as one batch they would be a tenth faster and take four times the memory.
     """

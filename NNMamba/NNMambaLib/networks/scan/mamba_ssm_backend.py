@@ -12,13 +12,14 @@ _TOLERANCE = 1e-4
 
 
 def unavailable_reason() -> str | None:
+    """Return why the backend cannot be used on this machine, None where it can."""
     if not torch.cuda.is_available():
         return "it needs an NVIDIA GPU that torch can use"
     return _disagreement()
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Return why such tensors cannot be served, or None."""
+    """Return why the backend cannot serve such tensors, None where it can."""
     if device.type != "cuda":
         return f"it runs on an NVIDIA GPU only, not on {device}"
     if dtype != torch.float32:
@@ -30,12 +31,11 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
     """See `selective_scan.selective_scan`."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
-    def channels_first(tensor):
-        if tensor is None:
-            return None
+    def channels_first(tensor: torch.Tensor) -> torch.Tensor:
         return (tensor.flip(1) if reverse else tensor).transpose(1, 2).contiguous()
 
-    u, delta, B, C, z = (channels_first(t) for t in (u, delta, B, C, z))
+    u, delta, B, C = (channels_first(t) for t in (u, delta, B, C))
+    z = None if z is None else channels_first(z)
     y = selective_scan_fn(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus)
     y = y.transpose(1, 2)
     return y.flip(1) if reverse else y

@@ -1,6 +1,6 @@
-"""Selective scan on the CPU with numba: one fused pass, vectorised over channels, the state in the nearest cache.
+"""Selective scan on the CPU with numba: one fused pass, vectorized over channels, the state in the nearest cache.
 
-Work is cut into blocks of channels; each block walks the whole sequence with its state (N x block) on hand, so
+Work is cut into blocks of channels; each block walks the whole sequence with its state (N x block) at hand, so that
 nothing of size L x E x N exists. The kernels release the interpreter lock and run on the threads of
 `runtime.threads`: numba's own threading layer, which competes with torch's, is never started.
 """
@@ -20,7 +20,7 @@ from NNMambaLib.runtime.threads import for_each
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Return why such tensors cannot be served, or None."""
+    """Return why the backend cannot serve such tensors, None where it can."""
     if device.type != "cpu":
         return f"it runs on the CPU only, not on {device}"
     if dtype != torch.float32:
@@ -47,7 +47,7 @@ def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
     block = channels_per_job(channels, batch)
     y = np.empty(u.shape, dtype=np.float32)
     u_, delta_, B_, C_ = (as_array(t) for t in (u, delta, B, C))
-    # Full blocks of channels, for the kernel to load them without asking.
+    # Padded to full blocks of channels, which the kernel loads without a test.
     rates, skip, bias = (
         as_array(functional.pad(t, (0, -channels % block)))
         for t in (exponents(A), *(A.new_zeros(channels) if t is None else t for t in (D, delta_bias)))
@@ -65,12 +65,13 @@ def _forward(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
 
 
 def _forward_in_parts(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse):
-    """As the sum of scans over as many states as a kernel holds."""
+    """Return the sum of scans over as many states at a time as a kernel holds."""
     from NNMambaLib.kernels.stack_memory import STATES
 
     delta = finish_delta(delta, delta_bias, delta_softplus)
     parts = zip(*(t.split(STATES, dim=-1) for t in (A, B, C)), strict=True)
-    y = sum(_forward(u, delta, A_, B_, C_, None, None, None, False, reverse) for A_, B_, C_ in parts)
+    outputs = (_forward(u, delta, A_, B_, C_, None, None, None, False, reverse) for A_, B_, C_ in parts)
+    y = sum(outputs, start=u.new_zeros(()))
     return finish_output(y, u, D, z)
 
 
@@ -110,7 +111,7 @@ class _DifferentiableScan(torch.autograd.Function):
 
 
 def _gradient_jobs(u: torch.Tensor, most: int) -> list[tuple[int, int, int, int]]:
-    """Return the jobs (number, batch element, first channel, end channel), of at most so many channels."""
+    """Return the jobs (number, batch element, first channel, end channel), each of at most `most` channels."""
     batch, _, channels = u.shape
     # Fewer channels a job where that many would leave threads without work.
     size = max(16, min(most, -(-channels // -(-torch.get_num_threads() // batch))))

@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (arXiv 2312.00752, equation 2 and algorithm 2), behind one function.
+"""The selective scan of Mamba (arXiv 2312.00752, equation 2 and algorithm 2) by one of several backends.
 
 For every batch element, channel e and state n, with s before the first token equal to zero::
 
@@ -21,7 +21,7 @@ _BACKENDS = {"mamba-ssm": mamba_ssm_backend, "numba": numba_backend, "torch": to
 
 
 def available_backends() -> dict[str, str | None]:
-    """Return {backend name: None where it can be used on this machine, else the reason why not}."""
+    """Return for each backend's name None where it can be used on this machine, else the reason why not."""
     return {name: backend.unavailable_reason() for name, backend in _BACKENDS.items()}
 
 
@@ -30,7 +30,7 @@ def resolve_backend(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> str:
-    """Return the name of the backend that `selective_scan` uses for such tensors.
+    """Return the name of the backend that `selective_scan` uses for tensors on `device`, computing in `dtype`.
 
     Raises:
         BackendError: if `backend` is unknown, or was asked for by name and cannot serve such tensors here.
@@ -82,9 +82,8 @@ def selective_scan(
     _check_shapes(u, delta, A, B, C, D, z, delta_bias)
     compute = torch.float64 if u.dtype == torch.float64 else torch.float32
     name = resolve_backend(backend, u.device, compute)
-    u_, delta_, A, B, C, D, z, delta_bias = (
-        None if t is None else t.to(compute) for t in (u, delta, A, B, C, D, z, delta_bias)
-    )
+    u_, delta_, A, B, C = (t.to(compute) for t in (u, delta, A, B, C))
+    D, z, delta_bias = (None if t is None else t.to(compute) for t in (D, z, delta_bias))
     # Autocast would compute the products within a backend in half precision.
     with torch.autocast(u.device.type, enabled=False):
         return _BACKENDS[name].scan(u_, delta_, A, B, C, D, z, delta_bias, delta_softplus, reverse).to(u.dtype)

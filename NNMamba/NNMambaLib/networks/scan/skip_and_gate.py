@@ -1,4 +1,4 @@
-"""What surrounds the recurrence of a selective scan, for backends that do not fuse it."""
+"""The steps around the recurrence of a selective scan, for backends that do not fuse them."""
 
 from __future__ import annotations
 

@@ -13,17 +13,19 @@ import torch
 
 from NNMambaLib.networks.scan.skip_and_gate import finish_delta, finish_output
 
-# Elements of the state block: large enough to amortise one tensor operation, small enough for a core's cache.
+# Elements of the state block: large enough to amortize one tensor operation, small enough for a core's cache.
 _WORK_SET = 2**18
 # Tokens of a chunk in the differentiable form, whose backward pass stores the states of one group of chunks.
 _GRADIENT_CHUNK = 16
 
 
 def unavailable_reason() -> str | None:
+    """Return None: plain PyTorch runs everywhere."""
     return None
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Return None: it serves every device and float type."""
     return None
 
 

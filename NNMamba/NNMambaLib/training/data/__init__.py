@@ -1,1 +1,1 @@
-"""From a user's folder to samples: reading and checking it, splitting by subject, preparing, drawing."""
+"""From a user's folder to training samples: reading, checking, splitting by subject, preparing, sampling."""

@@ -1,4 +1,4 @@
-"""Random changes of samples, with MONAI's transforms: small turns and scalings, mirroring, contrast, noise, blur.
+"""Random augmentation with MONAI's transforms: small rotations and scalings, mirroring, contrast, noise, blur.
 
 Arrays have axes (channel, z, y, x).
 """
@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 _LARGEST_TURN = math.radians(15)
 _LARGEST_SCALING = 0.15
-# Of the patch, on every side: what a turned and shrunk patch may reach beyond it.
+# Fraction of the patch, on every side, by which a rotated and scaled patch may reach beyond it.
 _MARGIN = 0.2
-# Slices so much thicker than their pixels are not turned out of their plane, as nnU-Net does it.
+# Slices that are thicker than their pixels by this factor are rotated only within their plane, as in nnU-Net.
 _ANISOTROPIC = 3.0
 _AXES = ("z", "y", "x")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Changes samples at random.
+    """Random changes of samples.
 
     Attributes:
         patch: voxels along (z, y, x) of what is returned.
@@ -32,19 +34,26 @@ class Augmentation:
         mirror_axes: of ``x``, ``y``, ``z``.
     """
 
-    patch: tuple[int, int, int]
-    spacing: tuple[float, float, float]
+    patch: Shape
+    spacing: Spacing
     mirror_axes: tuple[str, ...] = ()
 
     @property
-    def margin(self) -> tuple[int, int, int]:
-        """Voxels along (z, y, x) by which a sample must be larger than the patch, on every side."""
-        return tuple(math.ceil(_MARGIN * size) for size in self.patch)
+    def margin(self) -> Shape:
+        """Voxels along (z, y, x) by which a sample must exceed the patch on every side."""
+        z, y, x = (math.ceil(_MARGIN * size) for size in self.patch)
+        return z, y, x
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Voxels along (z, y, x) of the patch with its margin."""
+        z, y, x = (size + 2 * margin for size, margin in zip(self.patch, self.margin, strict=True))
+        return z, y, x
 
     def __call__(
         self, volume: np.ndarray, labels: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor | None, np.ndarray]:
-        """Return a volume and its labels, changed, and where its voxels come from.
+        """Return a volume and its labels, changed, and the matrix that says where their voxels come from.
 
         Args:
             volume: (channel, z, y, x), float32, the patch with its margin.
@@ -59,7 +68,7 @@ class Augmentation:
         def tracked(array: np.ndarray) -> MetaTensor:
             return MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.eye(4, dtype=torch.float64))
 
-        data = {"volume": tracked(volume)}
+        data: Any = {"volume": tracked(volume)}
         if labels is not None:
             data["labels"] = tracked(labels[None].astype(np.float32))
         spatial, intensity = self._spatial(list(data)), _intensity()
@@ -68,7 +77,8 @@ class Augmentation:
         data = spatial(data)
         origin = np.asarray(data["volume"].affine)
         changed = None if labels is None else data["labels"].as_tensor()[0].round().long()
-        return intensity(data)["volume"].as_tensor().float().contiguous(), changed, origin
+        data = intensity(data)
+        return data["volume"].as_tensor().float().contiguous(), changed, origin
 
     def _spatial(self, keys: list[str]):
         from monai.transforms import Compose, RandAffined, RandFlipd
@@ -110,8 +120,8 @@ def _intensity():
     )
 
 
-def augmentation_of(configuration: Configuration) -> Augmentation | None:
-    """Return the augmentation that a configuration which `resolve` returned asks for, or None."""
+def augmentation_of(configuration: ResolvedConfiguration) -> Augmentation | None:
+    """Return the augmentation that a configuration asks for, or None."""
     if not configuration.augment:
         return None
-    return Augmentation(configuration.patch[::-1], configuration.spacing[::-1], configuration.mirror_axes)
+    return Augmentation(configuration.patch_zyx, configuration.spacing_zyx, configuration.mirror_axes)

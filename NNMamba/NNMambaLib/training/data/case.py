@@ -15,11 +15,11 @@ from NNMambaLib.volumes.volume import Volume
 
 @dataclass(frozen=True)
 class Case:
-    """A volume's files, one a channel, and what is known of it.
+    """A volume's files, one a channel, and its reference.
 
     Attributes:
-        subject: whom it shows; splits between training and validation go by it.
-        reference: by task: the file of the labels or of the markups, or the class index of each target (-1: unknown).
+        subject: whom the volume shows; the split into training and validation goes by it.
+        reference: by task: the file of the labels, the `Markups`, or the class index of each target (-1: unknown).
     """
 
     name: str

@@ -24,7 +24,7 @@ class ClassesFolder:
 
 
 def read_classes_folder(folder: Path) -> ClassesFolder:
-    """Return what is in a folder; no volume is opened. An empty cell of the table means that the class is unknown.
+    """Return the cases of a folder; no volume is opened. An empty cell of the table means that the class is unknown.
 
     Raises:
         VolumeError: if there are no cases, no table or several, a volume without a row or a row without a volume, or a

@@ -16,7 +16,7 @@ from NNMambaLib.training.data.subjects import read_subjects
 
 @dataclass(frozen=True)
 class SegmentationFolder:
-    """Cases whose reference is a label file; names of the channels, and of the labels 1, 2, ..."""
+    """Cases whose reference is a label file, with the names of the channels and of the labels 1, 2, ..."""
 
     cases: tuple[Case, ...]
     channels: tuple[str, ...]
@@ -24,10 +24,10 @@ class SegmentationFolder:
 
 
 def read_segmentation_folder(folder: Path) -> SegmentationFolder:
-    """Return what is in a folder, by its files' names; no volume is opened.
+    """Return the cases of a folder, by its files' names; no volume is opened.
 
     Raises:
-        VolumeError: if ``dataset.json`` is missing or not understood, a case lacks a channel or its label, or there
+        VolumeError: if ``dataset.json`` is missing or has another form, a case lacks a channel or its label, or there
             are no cases.
     """
     source = folder / "dataset.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def place_patch(
 def cut_patch(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
     """Return (..., *size) from the voxel `start` on; zero outside the array (..., z, y, x)."""
     patch = np.zeros((*array.shape[:-3], *size), array.dtype)
-    source, target = [...], [...]
+    source: list[EllipsisType | slice] = [...]
+    target: list[EllipsisType | slice] = [...]
     for first, width, length in zip(start, size, array.shape[-3:], strict=True):
         low, high = max(0, first), min(length, first + width)
         source.append(slice(low, max(low, high)))

@@ -1,4 +1,4 @@
-"""Cases as the network sees them, kept on disk: made once by the engine's own preprocessing, read many times."""
+"""Prepared cases: preprocessed once, as the engine does it, and read from disk many times."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class PreparedCase:
     """A case on the model's grid.
 
     Attributes:
-        array: (channel, z, y, x), float32, normalised; read from disk as it is used.
-        reference: what is to be learnt, as arrays by name; the task says which.
+        array: (channel, z, y, x), float32, normalized; read from disk as it is used.
+        reference: what is to be learnt, as arrays by name; the names depend on the task.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PreparedCase:
 def prepare_case(
     case: Case, specification: InputSpecification, make_reference: Callable[[Case, Grid], Reference], folder: Path
 ) -> None:
-    """Write a case to a folder of its name within `folder`, whole or not at all; one that is there is left.
+    """Write a case to `folder`/name, whole or not at all; a case that exists is left alone.
 
     Raises:
         VolumeError: as in `prepare`.

@@ -1,4 +1,4 @@
-"""How a training sample is made of a prepared case, by task. Sizes are along (z, y, x)."""
+"""The samplers, one a task: they make a training sample from a prepared case. Sizes are along (z, y, x)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from NNMambaLib.inference.classification import fit_to_patch
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.training.data.augmentation import Augmentation
 from NNMambaLib.training.data.patches import cut_patch, place_patch
 from NNMambaLib.training.data.prepared import PreparedCase
+from NNMambaLib.volumes.volume import Shape
 
-# Names of the references' arrays.
+# Names of the arrays in `PreparedCase.reference`.
 LABELS, PLACES, LANDMARKS, CLASSES = "labels", "places", "landmarks", "classes"
-_NO_MARGIN = (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class SegmentationSampler:
-    """Patches with labels; every label of a case has the same chance to be the one that is looked for.
+    """Samples patches with labels; every label of a case has the same chance of being looked for.
 
     Attributes:
-        foreground: part of the samples that are placed about a voxel of a label, any of those that the case shows.
+        foreground: fraction of the samples that are placed about a voxel of a label that the case shows.
         augmentation: None for none.
     """
 
-    patch: tuple[int, int, int]
+    patch: Shape
     foreground: float
     augmentation: Augmentation | None
 
@@ -40,14 +40,16 @@ class SegmentationSampler:
         volume, (labels,), _ = _cut(case, [case.reference[LABELS]], start, self.patch, self.augmentation)
         if self.augmentation is None:
             return torch.from_numpy(volume), torch.from_numpy(labels.astype(np.int64))
-        return self.augmentation(volume, labels, rng)[:2]
+        intensities, changed, _ = self.augmentation(volume, labels, rng)
+        assert changed is not None, "labels were given"
+        return intensities, changed
 
 
 @dataclass(frozen=True)
 class LandmarksSampler:
-    """Patches with landmarks; see `SegmentationSampler`. A landmark outside the patch is absent."""
+    """Samples patches with landmarks, see `SegmentationSampler`; a landmark outside the patch is absent."""
 
-    patch: tuple[int, int, int]
+    patch: Shape
     foreground: float
     augmentation: Augmentation | None
 
@@ -74,9 +76,9 @@ class LandmarksSampler:
 
 @dataclass(frozen=True)
 class ClassificationSampler:
-    """Whole volumes with their classes, cropped or padded about the centre as inference does it."""
+    """Samples whole volumes with their classes, cropped or padded about the centre as in inference."""
 
-    patch: tuple[int, int, int]
+    patch: Shape
     augmentation: Augmentation | None
 
     def __call__(self, case: PreparedCase, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,19 +86,20 @@ class ClassificationSampler:
         classes = torch.from_numpy(np.array(case.reference[CLASSES], np.int64))
         if self.augmentation is None:
             return torch.from_numpy(fit_to_patch(case.array, self.patch)), classes
-        size = tuple(n + 2 * m for n, m in zip(self.patch, self.augmentation.margin, strict=True))
-        return self.augmentation(fit_to_patch(case.array, size), None, rng)[0], classes
+        sample = fit_to_patch(case.array, self.augmentation.sample_shape)
+        return self.augmentation(sample, None, rng)[0], classes
 
 
 def _cut(
     case: PreparedCase,
     others: list[np.ndarray],
     start: tuple[int, ...],
-    patch: tuple[int, int, int],
+    patch: Shape,
     augmentation: Augmentation | None,
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+) -> tuple[np.ndarray, list[np.ndarray], tuple[int, ...]]:
     """Return a patch of the case's volume and of other arrays, with the augmentation's margin, and its first voxel."""
-    margin = _NO_MARGIN if augmentation is None else augmentation.margin
-    corner = np.subtract(start, margin)
-    size = tuple(n + 2 * m for n, m in zip(patch, margin, strict=True))
+    corner, size = start, patch
+    if augmentation is not None:
+        corner = tuple(first - margin for first, margin in zip(start, augmentation.margin, strict=True))
+        size = augmentation.sample_shape
     return cut_patch(case.array, corner, size), [cut_patch(other, corner, size) for other in others], corner

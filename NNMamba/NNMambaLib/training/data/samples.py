@@ -1,4 +1,4 @@
-"""Training samples, drawn from prepared cases."""
+"""The data set of training samples."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Samples(Dataset):
     """`length` samples from number `first` on; a sample depends on the seed and its number alone.
 
     Args:
-        folder, names: the prepared cases; all are drawn from equally often.
-        draw: makes a sample of a case.
+        folder, names: the prepared cases; each is used equally often.
+        sampler: makes a sample from a case.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], draw: Sampler, seed: int, first: int, length: int):
-        self._folder, self._names, self._draw = folder, sorted(names), draw
+    def __init__(self, folder: Path, names: Sequence[str], sampler: Sampler, seed: int, first: int, length: int):
+        self._folder, self._names, self._sampler = folder, sorted(names), sampler
         self._seed, self._first, self._length = seed, first, length
 
     def __len__(self) -> int:
@@ -36,4 +36,4 @@ class Samples(Dataset):
         order = np.random.default_rng((self._seed, 0, turn)).permutation(len(self._names))
         # Opened for each sample: a memory map that a worker process inherits would be copied whole.
         case = open_case(self._folder, self._names[order[place]])
-        return self._draw(case, np.random.default_rng((self._seed, 1, self._first + index)))
+        return self._sampler(case, np.random.default_rng((self._seed, 1, self._first + index)))

@@ -1,4 +1,4 @@
-"""Whom a volume shows, and the split into training and validation that keeps a subject on one side."""
+"""Subjects, and the split into training and validation that keeps each of them on one side."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ def split_by_subject(
 
     Args:
         fraction: of the subjects, for validation: at least one, unless it is 0.
-        needed: what each case shows that training must keep, such as its classes; who alone shows it, stays there.
+        needed: what each case shows and training must keep, such as its classes; a subject that alone shows something
+            stays in training.
 
     Raises:
-        VolumeError: if nobody can be spared for validation.
+        VolumeError: if no subject can be spared for validation.
     """
     subjects = sorted({case.subject for case in cases})
     shown = {subject: set() for subject in subjects}
@@ -74,7 +75,7 @@ def split_by_subject(
             left.subtract(shown[subject])
     if wanted and not validation:
         raise VolumeError(
-            f"Nobody of the {len(subjects)} subjects can be spared for validation: add cases, or set "
+            f"None of the {len(subjects)} subjects can be spared for validation: add cases, or set "
             "validation_fraction to 0."
         )
     return Split(

@@ -1,4 +1,4 @@
-"""Opening every volume of the data once before anything is made of it: what is wrong is found, and sizes are known."""
+"""A survey of the data: every volume is read and checked once, before anything is made from them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEPT = 5000
 
 @dataclass(frozen=True)
 class Survey:
-    """What a plan is made from.
+    """Facts about the data from which a plan is made.
 
     Attributes:
         channels: of every volume.
         grids: of the volumes, in the cases' order.
-        intensities: (channel, n): a sample of the voxels that show something, alike many of each case.
+        intensities: (channel, n): a sample of the voxels that show something, at most the same number of each case.
     """
 
     channels: int
@@ -43,15 +43,14 @@ def survey_cases(
     Raises:
         VolumeError: naming the file that cannot be used.
     """
-    grids, samples, first = [], [], None
+    grids, samples = [], []
     rng = np.random.default_rng(0)
     for case in cases:
         volume = read_case(case)
-        first = volume if first is None else first
-        if volume.channels != first.channels:
+        if samples and volume.channels != len(samples[0]):
             raise VolumeError(
-                f"{case.channels[0]} has {volume.channels} channels and {first.name} {first.channels}: give all "
-                "volumes the same channels."
+                f"{case.channels[0]} has {volume.channels} channels and {cases[0].channels[0].name} {len(samples[0])}: "
+                "give all volumes the same channels."
             )
         shown = check(case, volume)
         if shown is None or not shown.any():
@@ -59,7 +58,7 @@ def survey_cases(
         samples.append(_sample(volume.array, shown, rng))
         grids.append(volume.grid)
         after_case()
-    return Survey(first.channels, tuple(grids), np.concatenate(samples, axis=1))
+    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1))
 
 
 def _sample(array: np.ndarray, shown: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Averaged weights: better than the last ones, once BatchNorm's statistics are theirs too."""
+"""The moving average of a network's weights, and BatchNorm statistics that fit it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 @torch.no_grad()
 def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move a network's average, buffers included, towards the network; quickly in the first steps.
+    """Move a network's average, buffers included, towards the network; faster in the first steps.
 
     Args:
-        decay: of the exponential moving average, a step.
-        step: steps done, at least 1.
+        decay: of the exponential moving average, per step.
+        step: number of steps done, at least 1.
     """
     decay = min(decay, (1 + step) / (10 + step))
     # Parameters and buffers, not state_dict entries: a shared layer has two names and must move once.
@@ -30,8 +30,8 @@ def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: in
 def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
     """Replace the running statistics of every BatchNorm by the plain mean over the batches of `loader`.
 
-    Averaged weights never saw the statistics that were collected with the trained ones. The network ends in evaluation
-    mode. `loader` gives pairs, of which the first is the network's input.
+    The statistics collected in training belong to the trained weights, not to their average. The network is left in
+    evaluation mode. `loader` gives pairs whose first part is the network's input.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     device = next(network.parameters()).device
@@ -45,6 +45,8 @@ def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         # A variance beyond float32 made the layer's output its shift alone, in training too: keep that, without NaN.
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean.nan_to_num_()
         norm.running_var.nan_to_num_()
     network.eval()

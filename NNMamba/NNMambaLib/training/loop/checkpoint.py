@@ -1,4 +1,4 @@
-"""Checkpoints: one file, whole or not there."""
+"""Checkpoints, each one file that is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from NNMambaLib.files import make_folder
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint; one that is there is replaced once the new one is complete.
+    """Write a checkpoint; an earlier one is replaced once the new one is complete.
 
     Raises:
         TrainingError: if it cannot be written.
@@ -32,7 +32,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return what `write_checkpoint` wrote, its tensors on the CPU.
 
     Raises:
-        TrainingError: if there is none, or the file is something else.
+        TrainingError: if the file is missing, damaged or something else.
     """
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
@@ -40,7 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise TrainingError(f"There is no checkpoint {path}: check the path.") from error
     except Exception as error:
         # torch raises a different type for each way in which a file can be damaged.
-        raise TrainingError(f"{path} is no checkpoint, or a damaged one: remove it to train from the start.") from error
+        raise TrainingError(f"{path} is not a checkpoint, or is damaged: remove it to train from the start.") from error
     if not isinstance(content, dict):
-        raise TrainingError(f"{path} is no checkpoint of a training: remove it to train from the start.")
+        raise TrainingError(f"{path} is not the checkpoint of a training: remove it to train from the start.")
     return content

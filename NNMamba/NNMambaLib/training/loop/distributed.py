@@ -1,6 +1,6 @@
-"""Training in several processes, started by ``torchrun``; one process alone needs nothing of this.
+"""Training in several processes, started by ``torchrun``; a single process needs none of this.
 
-Run on CPUs with gloo. The CUDA branches (nccl, one device a process) have not been run.
+Tested on CPUs with gloo. The CUDA branches (nccl, one device a process) have not been run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, until the block ends; does nothing in a process by itself."""
+    """Join the processes that ``torchrun`` started until the block ends; do nothing in a single process."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
@@ -39,7 +39,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return the number of this process, 0 for the first and for one by itself."""
+    """Return the number of this process: 0 for the first, and for a single one."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -49,16 +49,16 @@ def process_count() -> int:
 
 
 def wait_for_all() -> None:
-    """Return once every process is here."""
+    """Wait until every process has come here."""
     if distributed.is_initialized():
         distributed.barrier()
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """Return what the first process makes, in every process; an error there ends all of them."""
+    """Return in every process what the first one makes; an error in the first ends all."""
     if not distributed.is_initialized():
         return make()
-    content = [make() if rank() == 0 else None]
+    content: list[Any] = [make() if rank() == 0 else None]
     distributed.broadcast_object_list(content)
     return content[0]
 

@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate."""
+"""The optimizer and its learning rate."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _POLY_POWER = 0.9
 
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the optimiser that the settings name."""
-    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    """Return the optimizer that the settings name."""
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, **options)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=_MOMENTUM, nesterov=True, **options)
+        return torch.optim.SGD(parameters, lr=rate, momentum=_MOMENTUM, nesterov=True, weight_decay=decay)
     raise ValueError(f"unknown optimizer {settings.optimizer}")
 
 

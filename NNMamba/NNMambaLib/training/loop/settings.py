@@ -1,4 +1,4 @@
-"""How a network is optimised, whatever it learns."""
+"""The settings of the training loop, whatever is learnt."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What `Trainer` needs to know; saved with its checkpoints.
+    """The settings of `Trainer`; saved with its checkpoints.
 
     Attributes:
-        steps: optimiser steps in all.
+        steps: optimizer steps in all.
         batch_size: samples of a step in each process. With one sample torch's CPU convolutions are many times slower.
         optimizer: ``adamw``, or ``sgd`` with Nesterov's momentum of 0.99.
         learning_rate: the largest.

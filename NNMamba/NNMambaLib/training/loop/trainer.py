@@ -1,9 +1,9 @@
-"""The training loop: averaged weights, mixed precision, several processes, and a checkpoint to carry on from.
+"""The training loop: averaged weights, mixed precision, several processes, and checkpoints to resume from.
 
 What is random in a step, such as dropout, depends on the seed and the step alone, as a sample depends on the seed and
-its number: a run that was killed and resumed ends as it would have without. On CPUs the two are equal to the last bit.
+its number: a run that was killed and resumed ends as one that was not. On CPUs the two are equal to the last bit.
 
-Not run on CUDA so far: autocast and the gradient's scaling there, and pinned memory.
+Autocast, gradient scaling and pinned memory have not been run on CUDA so far.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CurvePoint:
         step: steps done.
         loss: the mean since the point before.
         learning_rate: of the step just done.
-        figures: of the validation, by name; empty where there was none.
+        metrics: of the validation, by name; empty where there was none.
     """
 
     step: int
@@ -51,7 +51,7 @@ class CurvePoint:
 
 
 class Trainer:
-    """Holds network, averaged network, optimiser and step; `run` carries on from wherever they stand.
+    """Holds the network, its average, the optimizer and the step; `run` goes on from there.
 
     Args:
         objective: what is learnt, see `Objective`.
@@ -72,7 +72,8 @@ class Trainer:
         self.network = objective.build_network()
         set_scan_backend(self.network, backend)
         # On CPUs the gradients of thin 3-D convolutions take a third less time with the channels last.
-        self.network.to(self.device, memory_format=torch.channels_last_3d)
+        self.network.to(self.device)
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[reportCallIssue] # torch lacks the overload
         self.averaged = copy.deepcopy(self.network)
         self.optimizer = make_optimizer(self.network.parameters(), self.settings)
         self._backend = backend
@@ -94,7 +95,7 @@ class Trainer:
             make_dataset: (first, length) -> the samples from number `first` on, so that a resumed run sees new ones;
                 each is (intensity float32 (channel, z, y, x), the objective's target).
             report: called after each checkpoint; of several processes, in the first.
-            validate: from the network that `result` returns to figures; of several processes, in the first.
+            validate: returns the metrics of the network that `result` returns; of several processes, in the first.
             after_step: called with the steps done.
         """
         settings = self.settings
@@ -136,10 +137,10 @@ class Trainer:
         device: str = "auto",
         backend: str = "auto",
     ) -> Trainer:
-        """Return the trainer as `save` left it; with another number of steps in all where `steps` is given.
+        """Return the trainer as `save` left it, with another total of steps where `steps` is given.
 
         Raises:
-            TrainingError: if the file is no checkpoint, or one of another network.
+            TrainingError: if the file is not a checkpoint, or one of another network.
         """
         content = read_checkpoint(checkpoint)
         try:
@@ -167,7 +168,7 @@ class Trainer:
         return network.to(self.device).eval()
 
     def _loader(self, make_dataset: MakeDataset) -> DataLoader:
-        """Return the batches that are left, those of this process."""
+        """Return the remaining batches of this process."""
         settings, count = self.settings, process_count()
         together = settings.batch_size * count
         steps = settings.steps - self.step
@@ -176,7 +177,7 @@ class Trainer:
             batch_sampler=_Batches(steps, settings.batch_size, rank(), count),
             num_workers=settings.workers,
             pin_memory=self.device.type == "cuda",
-            # Otherwise the loader draws from the generator that dropout draws from.
+            # Otherwise the loader would take random numbers from the generator of dropout.
             generator=torch.Generator(),
         )
 
@@ -230,5 +231,5 @@ def _in_float32(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | li
 
 
 def _settings_dict(settings: TrainingSettings) -> dict:
-    """Return the settings without what a subclass adds, which is not the trainer's business."""
+    """Return the settings without what a subclass adds."""
     return {entry.name: getattr(settings, entry.name) for entry in fields(TrainingSettings)}

@@ -1,1 +1,1 @@
-"""What a network learns, one file a task: how it is built for training, and the loss of a batch."""
+"""The training objectives, one file a task: how a network is built for training, and the loss of a batch."""

@@ -14,12 +14,12 @@ from NNMambaLib.networks.variants import build
 
 @dataclass(frozen=True)
 class ClassificationObjective:
-    """Targets are int64 (T,): each one's class, -1 where it is unknown and ignored.
+    """Learns the classes of T targets. A sample's are int64 (T,), -1 where a class is unknown and thus ignored.
 
-    They may also be float32 (sum of `classes`): each target's probabilities one after another, all zero where unknown.
+    They may also be float32 (sum of `classes`,): the probabilities of target after target, all zero where unknown.
 
     Attributes:
-        network: its outputs are the logits, a target's classes one after another.
+        network: its outputs are the logits, target after target.
         classes: number of classes of each target.
     """
 
@@ -34,19 +34,20 @@ class ClassificationObjective:
         return build(self.network)
 
     def prepare_step(self, network: nn.Module, done: float) -> None:
-        """Nothing depends on how far training is."""
+        """Do nothing: the network stays the same throughout training."""
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy over the targets that are known."""
         if not target.is_floating_point():
             target = self._probabilities(target)
         pairs = list(zip(outputs.split(self.classes, dim=1), target.split(self.classes, dim=1), strict=True))
-        known = sum((probabilities.sum(1) > 0).sum() for _, probabilities in pairs)
-        total = sum(functional.cross_entropy(logits, p, reduction="sum") for logits, p in pairs)
+        nothing = outputs.new_zeros(())
+        known = sum(((p.sum(1) > 0).sum() for _, p in pairs), start=nothing.long())
+        total = sum((functional.cross_entropy(logits, p, reduction="sum") for logits, p in pairs), start=nothing)
         return total / known.clamp_min(1)
 
     def _probabilities(self, classes: torch.Tensor) -> torch.Tensor:
-        """(batch, T) -> (batch, sum of classes), zero where a class is unknown."""
+        """Return (batch, sum of classes) for classes (batch, T): one-hot, zero where a class is unknown."""
         columns = zip(classes.unbind(1), self.classes, strict=True)
-        # One class more, for -1, is cut off.
+        # Shifted by one, an unknown class (-1) takes the first column, which is cut off.
         return torch.cat([functional.one_hot(c + 1, count + 1)[:, 1:] for c, count in columns], dim=1).float()

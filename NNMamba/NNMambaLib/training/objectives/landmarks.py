@@ -1,8 +1,9 @@
-"""Landmarks: one heatmap each, a Gaussian about the landmark, empty where it is not to be seen."""
+"""Landmarks: one heatmap each, a Gaussian about the landmark, empty where it is not present."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,21 +11,22 @@ from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
 
 
 @dataclass(frozen=True)
 class LandmarksObjective:
-    """Targets are float32 (K, 4): position as voxel index (x, y, z), and 1: present, 0: absent, -1: unknown, ignored.
+    """Learns K landmarks. A sample's target is float32 (K, 4): voxel index (x, y, z); 1 present, 0 absent, -1 unknown.
 
     Attributes:
         network: its outputs are the landmarks.
         sigma: of the Gaussian exp(-r^2 / (2 sigma^2)), in voxels.
-        peak_weight: how much more than an empty voxel the voxel at a landmark counts; voxels in between in proportion
-            to the Gaussian. Without it an empty heatmap is so good an answer that training stays there for long.
+        peak_weight: how much more the voxel at a landmark counts than an empty one; voxels in between in proportion to
+            the Gaussian. Without it empty heatmaps score so well that training stays with them for long.
         weights: of each landmark's error; None weighs all alike. A landmark far from all others may need more.
         output_gain: scale at which the output's BatchNorm starts: small, since heatmaps are empty nearly everywhere.
-        leak, leak_until: slope of the output's rectifier below zero, and the part of training at which it is gone.
+        leak, leak_until: slope below zero of the output's ReLU at the start, and the fraction of training after which
+            it is 0.
     """
 
     network: NetworkDescription
@@ -37,7 +39,7 @@ class LandmarksObjective:
 
     def build_network(self) -> nn.Module:
         network = build(replace(self.network, head_channels=None))
-        nn.init.constant_(network.conv8.conv[4].weight, self.output_gain)
+        nn.init.constant_(output_norm(network).weight, self.output_gain)
         make_leaky(network)
         return network
 
@@ -56,13 +58,13 @@ class LandmarksObjective:
         if self.weights is not None:
             error = error * torch.tensor(self.weights, device=error.device)
         mass = (2 * math.pi) ** 1.5 * self.sigma**3
-        # Not error[known]: a batch without a known landmark must give zero, and not a mean over nothing.
+        # Not error[known]: a batch without a known landmark must give zero, not the mean of nothing.
         return (error * known).sum() / (mass * known.sum().clamp_min(1))
 
 
-def heatmaps(target: torch.Tensor, shape: tuple[int, int, int], sigma: float) -> torch.Tensor:
+def heatmaps(target: torch.Tensor, shape: Sequence[int], sigma: float) -> torch.Tensor:
     """Return float32 (batch, K, z, y, x) for targets (batch, K, 4): 1 at a landmark, empty where it is not present."""
-    # What is not present may have no position (NaN).
+    # A landmark that is not present may have no position (NaN).
     target, profiles = target.nan_to_num(), []
     for axis, size in zip((2, 1, 0), shape, strict=True):
         offsets = torch.arange(size, device=target.device) - target[:, :, axis, None]

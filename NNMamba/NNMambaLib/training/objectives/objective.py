@@ -1,39 +1,56 @@
-"""What `Trainer` asks of an objective, and the last ReLU of an encoder-decoder, which leaks while it is trained."""
+"""The interface of an objective to `Trainer`, and the output layers of an encoder-decoder while it is trained."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 
 
 class Objective(Protocol):
-    """What is learnt.
+    """A network to train and the loss to train it with."""
 
-    Attributes:
-        network: the network that training ends with, as a model package describes it.
-    """
-
-    network: NetworkDescription
+    @property
+    def network(self) -> NetworkDescription:
+        """The network that training ends with, as a model package describes it."""
+        ...
 
     def build_network(self) -> nn.Module:
-        """Return a network to train, with fresh random weights; its names include all of those of `network`."""
+        """Return a network to train, with fresh random weights; its parameter names include all those of `network`."""
+        ...
 
     def prepare_step(self, network: nn.Module, done: float) -> None:
-        """Change what depends on how far training is, `done` of 0..1, in a network that `build_network` made."""
+        """Adapt a network that `build_network` made to how far training is: `done`, 0..1."""
+        ...
 
-    def loss(self, outputs: torch.Tensor | list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-        """Return the loss, a scalar, of the network's outputs (float32) for a batch of targets."""
+    def loss(self, outputs: Any, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss, a scalar, of a batch.
+
+        Args:
+            outputs: float32, as the network returns them: a tensor, or a list with the heads of deep supervision.
+            target: the batch of targets.
+        """
+        ...
+
+
+def output_norm(network: nn.Module) -> nn.BatchNorm3d:
+    """Return the last BatchNorm of an encoder-decoder."""
+    return cast(nn.BatchNorm3d, _output_layers(network)[4])
 
 
 def make_leaky(network: nn.Module) -> None:
-    """Let the network's last rectifier leak; `set_leak` says how much."""
-    network.conv8.conv[-1] = nn.LeakyReLU(0.0)
+    """Let an encoder-decoder's last ReLU leak; `set_leak` says how much."""
+    _output_layers(network)[-1] = nn.LeakyReLU(0.0)
 
 
 def set_leak(network: nn.Module, leak: float, until: float, done: float) -> None:
-    """Set the rectifier's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
-    network.conv8.conv[-1].negative_slope = leak * max(0.0, 1 - done / until)
+    """Set the ReLU's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
+    cast(nn.LeakyReLU, _output_layers(network)[-1]).negative_slope = leak * max(0.0, 1 - done / until)
+
+
+def _output_layers(network: nn.Module) -> nn.Sequential:
+    return cast(EncoderDecoder, network).conv8.conv

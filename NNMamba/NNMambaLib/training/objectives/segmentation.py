@@ -1,4 +1,4 @@
-"""Segmentation: soft Dice and cross-entropy, at one resolution or several; the losses are MONAI's."""
+"""Segmentation: MONAI's soft Dice and cross-entropy, at one resolution or several."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, set_leak
+from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
 
 _FIXED_HEADS = "SEG-NNU2"
 
 
 @dataclass(frozen=True)
 class SegmentationObjective:
-    """Targets are int64 labels (z, y, x); the background is 0.
+    """Learns labels. A sample's target is int64 (z, y, x); the background is 0.
 
     Attributes:
         network: its outputs are the labels, background included.
-        deep_supervision: learn from the outputs at 1/2 and 1/4 of the resolution too.
+        deep_supervision: also learn from the outputs at 1/2 and 1/4 of the resolution.
         output_gain: see `sharpen_output`.
-        leak, leak_until: slope of the output's rectifier below zero, and the part of training at which it is gone.
+        leak, leak_until: slope below zero of the output's ReLU at the start, and the fraction of training after which
+            it is 0.
     """
 
     network: NetworkDescription
@@ -34,7 +35,7 @@ class SegmentationObjective:
     leak_until: float = 0.7
 
     def build_network(self) -> nn.Module:
-        """See `Objective.build_network`.
+        """Return a network to train, see `Objective.build_network`.
 
         Raises:
             ModelError: if the variant's heads of deep supervision cannot hold the labels.
@@ -61,10 +62,10 @@ class SegmentationObjective:
 def sharpen_output(network: nn.Module, gain: float) -> None:
     """Start the output's BatchNorm at scale `gain`, and its shift at `gain` for the background.
 
-    The logits are normalised and rectified. At scale 1 the background, most of the volume, reaches a logit of about
+    The logits come out of BatchNorm and ReLU. At scale 1 the background, most of the volume, reaches a logit of about
     0.4 against at least 0 for the rest, and Adam would spend hundreds of steps on growing the scale alone.
     """
-    norm = network.conv8.conv[4]
+    norm = output_norm(network)
     norm.weight.fill_(gain)
     norm.bias.zero_()
     norm.bias[0] = gain

@@ -1,1 +1,1 @@
-"""What `nnmamba train` needs to know of each task, one file each."""
+"""The tasks of ``nnmamba train``, one file each."""

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.inference.classification import fit_to_patch, predict_target
+from NNMambaLib.inference.answers import predict_target
+from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_temperature
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
@@ -22,16 +23,16 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import CLASSES, ClassificationSampler
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.validation_picture import draw_classes
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
-# A temperature fitted to fewer cases would be their own.
+# A temperature fitted to fewer cases would say more of them than of the network.
 _FEWEST_TO_CALIBRATE = 20
 
 Score = tuple[np.ndarray, np.ndarray]
 
 
 class ClassificationTask:
-    """See `Task`. A prediction is the logits, target after target; its score is that with the classes."""
+    """See `Task`. A prediction is the logits, target after target; its score is the logits with the true classes."""
 
     name = "classification"
 
@@ -47,22 +48,20 @@ class ClassificationTask:
         return {case.name: [entry for entry in enumerate(case.reference) if entry[1] != UNKNOWN] for case in self.cases}
 
     def check(self, case: Case, volume: Volume) -> None:
-        """The table was checked when it was read."""
+        """Return None: the table was checked when it was read."""
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         return {CLASSES: np.array(case.reference, np.int64)}
 
-    def objective(self, configuration: Configuration, channels: int) -> ClassificationObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> ClassificationObjective:
         counts = tuple(target.logits for target in self._targets)
         network = NetworkDescription(configuration.variant, channels, sum(counts), configuration.base_width)
         return ClassificationObjective(network, counts)
 
-    def draw(self, configuration: Configuration) -> ClassificationSampler:
-        return ClassificationSampler(configuration.patch[::-1], augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> ClassificationSampler:
+        return ClassificationSampler(configuration.patch_zyx, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> np.ndarray:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> np.ndarray:
         with torch.inference_mode():
             x = torch.from_numpy(fit_to_patch(case.array, patch))[None]
             return network(x.to(device))[0].float().cpu().numpy()
@@ -71,7 +70,7 @@ class ClassificationTask:
         return prediction, np.array(case.reference[CLASSES])
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
-        """Return accuracy and mean logarithmic loss over the targets that are known, and each target's accuracy."""
+        """Return accuracy and mean log loss over the targets that are known, and each target's accuracy."""
         metrics, hits, losses = {}, [], []
         for number, target in enumerate(self._targets):
             right = []
@@ -107,7 +106,7 @@ class ClassificationTask:
         draw_classes(case, lines, path)
 
     def _known(self, scores: Sequence[Score], number: int) -> list[tuple[np.ndarray, int]]:
-        """Return logits and class of a target, for the cases where it is known."""
+        """Return a target's logits and class in the cases where the class is known."""
         first = sum(target.logits for target in self._targets[:number])
         part = slice(first, first + self._targets[number].logits)
         return [(logits[part], int(truth[number])) for logits, truth in scores if truth[number] != UNKNOWN]

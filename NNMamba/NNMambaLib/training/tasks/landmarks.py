@@ -13,14 +13,13 @@ from torch import nn
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.landmarks import compare_landmarks
-from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import tile_predictor
 from NNMambaLib.models.manifest import HeatmapDecoding, LandmarkDefinition
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_heatmap_decoding
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
@@ -28,16 +27,16 @@ from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LANDMARKS, LandmarksSampler
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.validation_picture import draw_landmarks
-from NNMambaLib.volumes.volume import Grid, Position, Volume
+from NNMambaLib.volumes.volume import Grid, Position, Shape, Volume
 
 _RADIUS_MM = 4.0
-# Wherever the peak is: whether it is high enough is a question of calibration.
+# Takes any peak: whether it is high enough is decided by calibration.
 _ANYWHERE = HeatmapDecoding(slope=1.0, intercept=0.0, threshold=0.0)
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """LPS position in mm and height of each heatmap's peak; no position where the heatmap is empty."""
+    """The LPS position in mm and the height of each heatmap's peak; no position where the heatmap is empty."""
 
     positions: tuple[Position | None, ...]
     heights: tuple[float, ...]
@@ -47,7 +46,7 @@ Score = tuple[Peaks, list[Position | None]]
 
 
 class LandmarksTask:
-    """See `Task`. A prediction is `Peaks`; its score is that with the positions of the reference."""
+    """See `Task`. A prediction is `Peaks`; its score is the peaks with the positions of the reference."""
 
     name = "landmarks"
 
@@ -59,43 +58,41 @@ class LandmarksTask:
         return tuple(f"channel {number}" for number in range(1, count + 1))
 
     def needed(self) -> dict[str, list[str]]:
-        """A landmark that training never sees cannot be learnt."""
+        """Return the landmarks that each case shows: one that training never sees cannot be learnt."""
         return {
-            case.name: [name for name, position in read_markups(case.reference).items() if position is not None]
+            case.name: [name for name, position in case.reference.positions.items() if position is not None]
             for case in self.cases
         }
 
     def check(self, case: Case, volume: Volume) -> None:
-        for name, position in read_markups(case.reference).items():
+        for name, position in case.reference.positions.items():
             if position is None:
                 continue
-            index = volume.grid.to_index([position])[0]
+            index = volume.grid.to_index(np.array([position]))[0]
             if np.any(index < -0.5) or np.any(index > np.array(volume.grid.shape[::-1]) - 0.5):
                 place = ", ".join(f"{coordinate:.1f}" for coordinate in position)
                 raise VolumeError(
-                    f"{case.reference} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
+                    f"{case.reference.path} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
                     "leave it undefined."
                 )
 
     def reference(self, case: Case, grid: Grid) -> Reference:
-        """Return (K, 4): voxel index (x, y, z) and 1, or 0 where the landmark is not to be seen."""
-        found = read_markups(case.reference)
+        """Return (K, 4): voxel index (x, y, z) and 1, or zeros where the landmark is not visible."""
         rows = np.zeros((len(self._names), 4))
         for row, name in zip(rows, self._names, strict=True):
-            if found[name] is not None:
-                row[:] = (*grid.to_index([found[name]])[0], 1)
+            position = case.reference.positions[name]
+            if position is not None:
+                row[:] = (*grid.to_index(np.array([position]))[0], 1)
         return {LANDMARKS: rows}
 
-    def objective(self, configuration: Configuration, channels: int) -> LandmarksObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> LandmarksObjective:
         network = NetworkDescription(configuration.variant, channels, len(self._names), configuration.base_width)
         return LandmarksObjective(network, configuration.heatmap_sigma)
 
-    def draw(self, configuration: Configuration) -> LandmarksSampler:
-        return LandmarksSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> LandmarksSampler:
+        return LandmarksSampler(configuration.patch_zyx, configuration.foreground, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> Peaks:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> Peaks:
         predict = tile_predictor(network, device, lambda y: y, ())
         heatmaps = np.empty((len(self._names), *case.grid.shape), np.float32)
         tiling = Tiling.plan(case.grid.shape, patch)
@@ -108,7 +105,7 @@ class LandmarksTask:
         return prediction, self._positions(case)
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
-        """Return the mean radial error in mm, and the part of the landmarks that were found within 4 mm."""
+        """Return the mean radial error in mm, and the fraction of the landmarks found within 4 mm."""
         accuracies = compare_landmarks(
             [dict(zip(self._names, peaks.positions, strict=True)) for peaks, _ in scores],
             [dict(zip(self._names, positions, strict=True)) for _, positions in scores],

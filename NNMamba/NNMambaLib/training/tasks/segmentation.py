@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.evaluation.segmentation import dice
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import softmax, tile_predictor
 from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.networks.description import NetworkDescription
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
@@ -26,9 +27,9 @@ from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.resampling import resample
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
-# Voxels of each label that samples are placed about; the same for every case, so that small labels count.
+# Voxels kept of each label to place samples about; the same for every case, so that small labels count.
 _PLACES = 1000
 
 
@@ -48,7 +49,7 @@ class SegmentationTask:
         return {}
 
     def check(self, case: Case, volume: Volume) -> np.ndarray:
-        """Return the voxels that have a label."""
+        """Return the voxels (z, y, x) that have a label."""
         labels = read_volume(case.reference)
         if labels.channels != 1:
             raise VolumeError(f"{case.reference} has {labels.channels} channels where labels have one: save one layer.")
@@ -77,16 +78,14 @@ class SegmentationTask:
             places.append(np.column_stack([np.full(len(voxels), value), voxels]))
         return {LABELS: labels, PLACES: np.concatenate([np.empty((0, 4)), *places]).astype(np.int32)}
 
-    def objective(self, configuration: Configuration, channels: int) -> SegmentationObjective:
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> SegmentationObjective:
         network = NetworkDescription(configuration.variant, channels, len(self._labels) + 1, configuration.base_width)
         return SegmentationObjective(network, configuration.deep_supervision)
 
-    def draw(self, configuration: Configuration) -> SegmentationSampler:
-        return SegmentationSampler(configuration.patch[::-1], configuration.foreground, augmentation_of(configuration))
+    def sampler(self, configuration: ResolvedConfiguration) -> SegmentationSampler:
+        return SegmentationSampler(configuration.patch_zyx, configuration.foreground, augmentation_of(configuration))
 
-    def predict(
-        self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]
-    ) -> np.ndarray:
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> np.ndarray:
         predict = tile_predictor(network, device, softmax, ())
         labels = np.empty(case.grid.shape, case.reference[LABELS].dtype)
         tiling = Tiling.plan(case.grid.shape, patch)
@@ -99,7 +98,7 @@ class SegmentationTask:
         return [dice(prediction == value, reference == value) for value in range(1, len(self._labels) + 1)]
 
     def metrics(self, scores: Sequence[list[float]]) -> dict[str, float]:
-        """Return the mean Dice over labels and cases, and of each label over the cases where one of both has it."""
+        """Return the mean Dice over labels and cases, and each label's over the cases where either side has it."""
         values = np.array(scores, float).reshape(-1, len(self._labels))
         known = ~np.isnan(values)
         metrics = {"dice": float(values[known].mean())} if known.any() else {}
@@ -115,15 +114,3 @@ class SegmentationTask:
 
     def picture(self, case: PreparedCase, prediction: np.ndarray, path: Path) -> None:
         draw_labels(case, case.reference[LABELS], prediction, self._labels, path)
-
-
-def dice(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the Dice coefficient of two masks of the same shape, by MONAI; NaN where both are empty."""
-    from monai.metrics import compute_dice
-
-    pair = (torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))[None, None] for mask in (ours, theirs))
-    return (
-        float(compute_dice(*pair, include_background=True, ignore_empty=True))
-        if ours.any() or theirs.any()
-        else float("nan")
-    )

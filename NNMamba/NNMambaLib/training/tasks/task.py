@@ -1,4 +1,4 @@
-"""What the training of a folder asks of a task."""
+"""The interface of a task to the training of a folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.training.configuration import Configuration
+from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samples import Sampler
 from NNMambaLib.training.objectives.objective import Objective
-from NNMambaLib.volumes.volume import Grid, Volume
+from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
 
 class Task(Protocol):
-    """A task with the cases of one folder.
+    """A task, with the cases of one folder.
 
     Attributes:
         name: ``segmentation``, ``landmarks`` or ``classification``.
@@ -30,33 +30,44 @@ class Task(Protocol):
 
     def channel_names(self, count: int) -> tuple[str, ...]:
         """Return the names of the volumes' channels."""
+        ...
 
     def needed(self) -> Mapping[str, Iterable[Hashable]]:
-        """Return what each case shows that training must not be without, see `split_by_subject`."""
+        """Return what each case shows and training must not lack, see `split_by_subject`."""
+        ...
 
     def check(self, case: Case, volume: Volume) -> np.ndarray | None:
-        """Refuse a reference that does not fit its volume; see `survey_cases`."""
+        """Raise VolumeError if a reference does not fit its volume; see `survey_cases`."""
+        ...
 
     def reference(self, case: Case, grid: Grid) -> Reference:
-        """Return what is to be learnt of a case, on the model's grid."""
+        """Return what is to be learnt from a case, on the model's grid."""
+        ...
 
-    def objective(self, configuration: Configuration, channels: int) -> Objective:
-        """Return what the network is trained for, by a configuration that `resolve` returned."""
+    def objective(self, configuration: ResolvedConfiguration, channels: int) -> Objective:
+        """Return the objective that the network is trained for."""
+        ...
 
-    def draw(self, configuration: Configuration) -> Sampler:
-        """Return how samples are drawn, by a configuration that `resolve` returned."""
+    def sampler(self, configuration: ResolvedConfiguration) -> Sampler:
+        """Return the sampler, which makes a training sample from a prepared case."""
+        ...
 
-    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: tuple[int, int, int]) -> Any:
-        """Return what the network finds in a case, tile by tile of `patch` (z, y, x), in a form of the task's own."""
+    def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> Any:
+        """Return what the network finds in a case, tile by tile of size `patch` (z, y, x), in the task's own form."""
+        ...
 
     def score(self, case: PreparedCase, prediction: Any) -> Any:
-        """Return what `figures` and `sections` need of a prediction: little, since all cases' are kept."""
+        """Return what `metrics` and `sections` need of a prediction; keep it small, as it is kept for every case."""
+        ...
 
     def metrics(self, scores: Sequence[Any]) -> dict[str, float]:
-        """Return how good predictions are, by name, the most telling first; without those that do not exist."""
+        """Return the metrics by name, the most telling first, without those that are undefined."""
+        ...
 
     def sections(self, scores: Sequence[Any]) -> dict[str, Any]:
-        """Return the task's sections of the manifest, calibrated on the validation's scores."""
+        """Return the task's sections of the manifest, calibrated on the scores of the validation."""
+        ...
 
     def picture(self, case: PreparedCase, prediction: Any, path: Path) -> None:
         """Write a PNG of a case with its reference and the prediction."""
+        ...

@@ -1,27 +1,23 @@
-"""Packages with random weights, for tests and benchmarks: they run like any other and mean nothing."""
+"""Packages with random weights, for tests and benchmarks: they run like any other, and their results mean nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from NNMambaLib.models.label_colors import label_color
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import (
     Channel,
-    HeatmapDecoding,
     InputSpecification,
-    Label,
-    LandmarkDefinition,
     Manifest,
     Normalization,
-    Target,
 )
 from NNMambaLib.models.package import ModelPackage, write_package
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build, variant_for
+from NNMambaLib.volumes.volume import Shape, Spacing
 
 
 def random_manifest(
@@ -30,8 +26,8 @@ def random_manifest(
     outputs: int = 4,
     base_width: int = 32,
     channels: int = 1,
-    patch: Sequence[int] = (64, 64, 64),
-    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    patch: Shape = (64, 64, 64),
+    spacing: Spacing = (1.0, 1.0, 1.0),
 ) -> Manifest:
     """Return a manifest for random weights.
 
@@ -43,17 +39,8 @@ def random_manifest(
     Raises:
         ModelError: if the variant is unknown or is not for this task.
     """
-    variant = variant_for(task, variant)
-    sections = {
-        "segmentation": {
-            "labels": tuple(Label(value, f"label {value}", label_color(value, outputs)) for value in range(1, outputs))
-        },
-        "landmarks": {
-            "landmarks": tuple(LandmarkDefinition(f"L{n + 1}", "random weights: no meaning") for n in range(outputs)),
-            "heatmap": HeatmapDecoding(slope=1.0, intercept=0.0),
-        },
-        "classification": {"targets": (Target("random", tuple(f"class {n + 1}" for n in range(outputs))),)},
-    }
+    kind = task_named(task)
+    variant = variant_for(kind.whole_volume, variant)
     return Manifest(
         name=f"random-{variant.lower()}",
         version="0.0.0",
@@ -63,20 +50,20 @@ def random_manifest(
         network=NetworkDescription(variant, channels, outputs, base_width),
         input=InputSpecification(
             channels=tuple(Channel(f"channel {n + 1}", Normalization("z-score")) for n in range(channels)),
-            patch=tuple(patch),
-            spacing=tuple(spacing),
-            mirror_axes=("x", "y", "z") if task == "segmentation" else (),
+            patch=patch,
+            spacing=spacing,
+            mirror_axes=("x", "y", "z") if any(option.name == "mirror" for option in kind.options) else (),
         ),
         licence="Apache-2.0",
         intended_use="Tests and benchmarks only.",
-        **sections[task],
+        **kind.random_sections(outputs),
     )
 
 
 def write_random_package(folder: str | Path, manifest: Manifest, seed: int = 0) -> ModelPackage:
-    """Write a package of the manifest's network with random weights, drawn from a seed.
+    """Write a package of the manifest's network with random weights from a seed.
 
-    Batch normalisation's scales are drawn too, so that outputs vary from voxel to voxel.
+    BatchNorm's weights are random too, so that outputs vary from voxel to voxel.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

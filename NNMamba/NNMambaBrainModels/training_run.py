@@ -1,4 +1,4 @@
-"""What the recipes of the bundled models share: start or carry on, and report."""
+"""A training run of a bundled model: start or resume, and report."""
 
 from __future__ import annotations
 
@@ -11,31 +11,37 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.networks.state_dicts import expand_shared_layers
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.training.loop.trainer import CurvePoint, MakeDataset, Trainer
 from NNMambaLib.training.objectives.objective import Objective
 
 
-def recipe_parser(description: str) -> argparse.ArgumentParser:
-    """The options that all recipes have."""
-    parser = argparse.ArgumentParser(description=description)
+def training_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all trainings have; see `command_parser`."""
+    parser = command_parser(docstring)
     parser.add_argument("--heads", type=Path, required=True, help="head models, by `label_maps` and `abagen_heads`")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="carried on from where it exists")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from where it exists")
     parser.add_argument("--initial", type=Path, help="weights (.safetensors) to start from, where they fit")
-    parser.add_argument("--steps", type=int, help="all steps; given to a run that is carried on, it moves its end")
+    parser.add_argument("--steps", type=int, help="steps in all; given to a run that is resumed, it moves its end")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 
 
-def run_recipe(
+def run_training(
     options: argparse.Namespace,
     objective: Objective,
     settings: TrainingSettings,
     make_dataset: MakeDataset,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Trainer:
-    """Train, or carry on from `options.checkpoint`; prints a line at each checkpoint."""
+    """Train, or resume from `options.checkpoint`, and print a line at each checkpoint.
+
+    Args:
+        options: of `training_parser`.
+        validate: returns what to print of the averaged network at a checkpoint, by name.
+    """
     torch.set_num_threads(options.threads)
     if options.checkpoint.exists():
         trainer = Trainer.resume(objective, options.checkpoint, steps=options.steps, device="cpu")

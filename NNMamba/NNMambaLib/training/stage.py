@@ -1,0 +1,31 @@
+"""The progress of a training's stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from NNMambaLib.progress import Progress
+
+OnProgress = Callable[[Progress], None]
+
+
+class Stage:
+    """A stage of a training, which reports its progress at the start and after each step.
+
+    Args:
+        total: number of steps, of which an earlier run did `done`.
+    """
+
+    def __init__(self, name: str, total: int, on_progress: OnProgress, done: int = 0):
+        self._name, self._total, self._on_progress = name, total, on_progress
+        self._first = self._done = done
+        self._began = time.perf_counter()
+        on_progress(Progress(name, done, total, None))
+
+    def step(self) -> None:
+        """Count one step as done."""
+        self._done += 1
+        seconds_a_step = (time.perf_counter() - self._began) / (self._done - self._first)
+        left = seconds_a_step * (self._total - self._done)
+        self._on_progress(Progress(self._name, self._done, self._total, left))
