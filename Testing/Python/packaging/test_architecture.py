@@ -114,7 +114,6 @@ INSIDE_FUNCTIONS = {
         NNMambaSegment: engine models.catalogue panel.lifecycle panel.segment panel.task_panel scene volumes.files
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
-        models.manifest: jsonschema.exceptions
         models.package: models.weights
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
@@ -157,7 +156,7 @@ INSIDE_FUNCTIONS = {
         scene.volumes: vtk vtk.util.numpy_support
     """,
     "Slicer has these only in some versions, or only after the set-up.": """
-        models.manifest: jsonschema
+        models.manifest: jsonschema jsonschema.exceptions
         panel.hub.engine_section: psutil
         panel.hub.installer: PyTorchUtils slicer.packaging
         support.machine_report: psutil
