@@ -1,5 +1,6 @@
 """Classification with nnMamba: a panel, and a logic for scripts."""
 
+from pathlib import Path
 from typing import Annotated
 
 import slicer
@@ -147,8 +148,6 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
         return scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
 
     def tinyPackage(self):
-        from pathlib import Path
-
         from NNMambaLib.support.random_package import random_manifest, write_random_package
 
         manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(8, 8, 8))

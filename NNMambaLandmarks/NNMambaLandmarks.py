@@ -1,5 +1,6 @@
 """Anatomical landmarks with nnMamba: a panel, and a logic for scripts."""
 
+from pathlib import Path
 from typing import Annotated
 
 import slicer
@@ -129,8 +130,6 @@ class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
         self.test_every_landmark_has_a_control_point()
 
     def test_every_landmark_has_a_control_point(self):
-        from pathlib import Path
-
         from NNMambaLib import scene
         from NNMambaLib.models.catalogue import sample_volume
         from NNMambaLib.support.random_package import random_manifest, write_random_package

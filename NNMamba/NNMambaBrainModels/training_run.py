@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from NNMambaBrainModels.command_line import command_parser
@@ -60,8 +61,6 @@ def run_training(
 
 def start_from(trainer: Trainer, weights: Path) -> int:
     """Copy every tensor of a safetensors file whose name and shape fit; return how many did."""
-    from safetensors.torch import load_file
-
     given = expand_shared_layers({name: value.float() for name, value in load_file(weights).items()})
     own = trainer.network.state_dict()
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}

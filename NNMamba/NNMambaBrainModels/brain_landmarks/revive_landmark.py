@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from NNMambaBrainModels.brain_landmarks.train import OBJECTIVE
 from NNMambaBrainModels.command_line import command_parser
@@ -28,8 +29,6 @@ def revive(state: dict[str, torch.Tensor], index: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the module's docstring describes."""
-    from safetensors.torch import save_file
-
     names = [landmark.name for landmark in LANDMARKS]
     parser = command_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)

@@ -10,6 +10,7 @@ from NNMambaLib.errors import OutputError
 from NNMambaLib.export.segments import TERMINOLOGY_TAG, segment_ids, terminology_entry, unit_color
 from NNMambaLib.results import RESEARCH_USE, Provenance, SegmentationResult
 from NNMambaLib.volumes.files import WRITABLE, write_volume
+from NNMambaLib.volumes.resampling import rectangular_grid, resample
 
 
 def write_segmentation(result: SegmentationResult, path: str | Path) -> None:
@@ -39,8 +40,6 @@ def without_shear(result: SegmentationResult) -> SegmentationResult:
     """
     if not result.labels.grid.sheared:
         return result
-    from NNMambaLib.volumes.resampling import rectangular_grid, resample
-
     grid = rectangular_grid(result.labels.grid)
     notice = "the slices are tilted against their stack, which files cannot hold: the result is on a rectangular grid"
     return replace(

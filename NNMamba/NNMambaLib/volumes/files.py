@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -116,9 +118,6 @@ def _check_nifti(path: Path) -> None:
     """Refuse what ITK would read in silence: zero spacing (taken for 1 mm) and voxel data cut short (taken for 0)."""
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return
-    import gzip
-    import zlib
-
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
