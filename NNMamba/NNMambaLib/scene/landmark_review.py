@@ -126,7 +126,8 @@ def _state(position: tuple[float, ...] | None, predicted: list[float] | None) ->
 def _position(node: slicer.vtkMRMLMarkupsNode, index: int) -> tuple[float, float, float] | None:
     if index < 0 or node.GetNthControlPointPositionStatus(index) != node.PositionDefined:
         return None
-    return tuple(node.GetNthControlPointPosition(index))
+    x, y, z = node.GetNthControlPointPosition(index)
+    return x, y, z
 
 
 def _to_world(node: slicer.vtkMRMLMarkupsNode, position) -> tuple[float, float, float] | None:
@@ -134,7 +135,8 @@ def _to_world(node: slicer.vtkMRMLMarkupsNode, position) -> tuple[float, float, 
         return None
     world = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(list(position), world)
-    return tuple(world)
+    x, y, z = world
+    return x, y, z
 
 
 def _accepted(node: slicer.vtkMRMLMarkupsNode) -> dict[str, tuple[float, float, float] | None]:

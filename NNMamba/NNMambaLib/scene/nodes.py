@@ -33,6 +33,11 @@ def all_or_nothing(scene: slicer.vtkMRMLScene) -> Iterator[None]:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
+def in_scene(node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLNode | None:
+    """Return an output node, or None where there is none or it was removed while its result was computed."""
+    return None if node is None or node.GetScene() is None else node
+
+
 def _node_ids(scene: slicer.vtkMRMLScene) -> list[str]:
     return [scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())]
 
