@@ -136,7 +136,7 @@ def test_model_of_the_parameter_node_is_the_panels(widget, ui):
     parameters = widget.logic.getParameterNode()
     parameters.model = "brain-structures"
     assert ui.modelComboBox.currentData == "brain-structures"
-    assert ui.inputSelector0Label.text == "T1:"
+    assert ui.inputSelector0Label.text == "MR:"
     parameters.model = "nearest-number"
     assert ui.inputSelector0Label.text == "intensity:"
 
