@@ -265,7 +265,7 @@ class TaskPanel:
             return
         self.ui.applyButton.text = _("Cancel")
         self.ui.applyButton.toolTip = _("End the job; nothing will be added to the scene.")
-        self.ui.progressLabel.text = _("Copying the volume to the engine")
+        self.ui.progressLabel.text = _("Handing over the volume")
         self.ui.progressBar.setRange(0, 0)
         self.ui.progressBar.visible = self.ui.progressLabel.visible = True
 
