@@ -32,7 +32,7 @@ class NNMamba(ScriptedLoadableModule):
 
 def registerSampleData():
     """Add the bundled sample volume to the module Sample Data; it needs no network."""
-    import SampleData
+    import SampleData  # type: ignore[reportMissingImports] # a module of Slicer
 
     from NNMambaLib.models.catalogue import sample_volume
 
@@ -53,6 +53,7 @@ class NNMambaWidget(ScriptedLoadableModuleWidget):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = None
+        # Stays None where the set-up fails.
         self.panel = None
 
     def setup(self):
@@ -65,13 +66,14 @@ class NNMambaWidget(ScriptedLoadableModuleWidget):
         self.panel = HubPanel(slicer.util.childWidgetVariables(widget), self.resourcePath("requirements.txt"))
 
     def enter(self):
-        self.panel.enter()
+        if self.panel is not None:
+            self.panel.enter()
 
     def exit(self):
-        self.panel.exit()
+        if self.panel is not None:
+            self.panel.exit()
 
     def cleanup(self):
-        # A set-up that failed leaves nothing to clean up.
         if self.panel is not None:
             self.panel.cleanup()
 
@@ -108,7 +110,7 @@ class NNMambaTest(ScriptedLoadableModuleTest):
             find_package(name).load()
 
     def test_sample_volume_can_be_loaded(self):
-        import SampleData
+        import SampleData  # type: ignore[reportMissingImports] # a module of Slicer
 
         node = SampleData.SampleDataLogic().downloadSample("NNMambaHeadT1")
         self.assertEqual(node.GetImageData().GetDimensions(), (128, 128, 62))

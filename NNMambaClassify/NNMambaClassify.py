@@ -36,7 +36,7 @@ class NNMambaClassify(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaClassifyParameterNode:
-    """What the panel is set to; saved with the volumes."""
+    """The settings of the panel; saved with the scene."""
 
     model: str = "brain-scan-check"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -47,6 +47,7 @@ class NNMambaClassifyParameterNode:
     explain: bool = False
     question: str = ""
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    precision: Annotated[str, Choice(["float32", "bfloat16"])] = "float32"
 
 
 class NNMambaClassifyWidget(ScriptedLoadableModuleWidget):
@@ -55,11 +56,12 @@ class NNMambaClassifyWidget(ScriptedLoadableModuleWidget):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = None
+        # Stays None where the set-up fails.
         self.lifecycle = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from NNMambaLib.panel.classify import ClassifyTask
+        from NNMambaLib.panel.classify import ClassifyControls
         from NNMambaLib.panel.lifecycle import PanelLifecycle
         from NNMambaLib.panel.task_panel import TaskPanel
 
@@ -67,17 +69,18 @@ class NNMambaClassifyWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaClassifyLogic()
-        task = ClassifyTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
+        controls = ClassifyControls(slicer.util.childWidgetVariables(widget))
+        self.lifecycle = PanelLifecycle(TaskPanel(controls), self.logic.getParameterNode)
 
     def enter(self):
-        self.lifecycle.enter()
+        if self.lifecycle is not None:
+            self.lifecycle.enter()
 
     def exit(self):
-        self.lifecycle.exit()
+        if self.lifecycle is not None:
+            self.lifecycle.exit()
 
     def cleanup(self):
-        # A set-up that failed leaves nothing to clean up.
         if self.lifecycle is not None:
             self.lifecycle.cleanup()
 
@@ -88,32 +91,48 @@ class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return NNMambaClassifyParameterNode(super().getParameterNode())
 
-    def process(self, volumeNode, model="brain-scan-check", outputTable=None, name=None, device="auto", explain=None):
+    def process(
+        self,
+        volumeNode,
+        model="brain-scan-check",
+        outputTable=None,
+        name=None,
+        device="auto",
+        explain=None,
+        precision="float32",
+        onProgress=None,
+        inProcess=False,
+    ):
         """Classify a volume and return the table node with a row for each class of each question.
 
-        Bar plot and explanation are found from the table: see `NNMambaLib.scene.classifications`.
+        The table refers to its bar plot and its explanation: see `NNMambaLib.scene.classifications`.
+
+        The engine runs in the worker that the panels use, which keeps models loaded between calls; Slicer's own process
+        imports no torch. A call waits for the jobs before it; Ctrl+C cancels it.
 
         Args:
             volumeNode: a volume node, or a list with one for each of the model's channels.
             model: name of an installed model, or path of a package.
             outputTable: a table node, whose content is replaced; None adds one.
             name: of the new node; by default after the volume.
-            device: see `NNMambaLib.engine.Engine`.
+            device, precision: see `NNMambaLib.engine.Engine`.
             explain: one of the model's questions, to add a volume that shows which regions speak for its answer.
+            onProgress: called with a `NNMambaLib.progress.Progress` at each stage's start and after each of its steps.
+            inProcess: run the engine in this process instead of the worker.
 
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
         """
-        from NNMambaLib import scene
-        from NNMambaLib.engine import Engine
+        from NNMambaLib.panel.run_from_script import run_from_script
         from NNMambaLib.scene import classifications
+        from NNMambaLib.worker.client import JobRequest
 
-        reference, volumes = scene.volumes_from_nodes(volumeNode)
-        result = Engine(device).classify(volumes, model, explain)
-        if outputTable is None:
-            return classifications.add_classification(reference.GetScene(), result, reference, name)
-        classifications.replace_classification(outputTable, result, reference)
-        return outputTable
+        def put(result, reference):
+            return classifications.put_classification(result, reference, outputTable, name)
+
+        options = {} if explain is None else {"explain": explain}
+        request = JobRequest("classification", model, (), options, device, precision=precision)
+        return run_from_script(request, volumeNode, put, onProgress, inProcess)
 
 
 class NNMambaClassifyTest(ScriptedLoadableModuleTest):
@@ -137,8 +156,9 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
 
         volumeNode = self.addSample()
         table = NNMambaClassifyLogic().process(volumeNode, self.tinyPackage(), explain="random")
-        sizes = [node.GetImageData().GetDimensions() for node in (volumeNode, explanation_node(table))]
-        self.assertEqual(*sizes)
+        explanation = explanation_node(table)
+        assert explanation is not None
+        self.assertEqual(explanation.GetImageData().GetDimensions(), volumeNode.GetImageData().GetDimensions())
 
     def addSample(self):
         from NNMambaLib import scene
@@ -151,4 +171,4 @@ class NNMambaClassifyTest(ScriptedLoadableModuleTest):
         from NNMambaLib.support.random_package import random_manifest, write_random_package
 
         manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(8, 8, 8))
-        return write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest).path
+        return str(write_random_package(Path(slicer.app.temporaryPath) / "random-classifier", manifest).path)

@@ -33,7 +33,7 @@ class NNMambaLandmarks(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaLandmarksParameterNode:
-    """What the panel is set to; saved with the volumes."""
+    """The settings of the panel; saved with the scene."""
 
     model: str = "brain-landmarks"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -42,6 +42,7 @@ class NNMambaLandmarksParameterNode:
     inputVolume3: vtkMRMLScalarVolumeNode
     outputLandmarks: vtkMRMLMarkupsFiducialNode
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    precision: Annotated[str, Choice(["float32", "bfloat16"])] = "float32"
     step: Annotated[float, WithinRange(0.25, 1.0)] = 0.5
     lowConfidence: Annotated[float, WithinRange(0.0, 1.0)] = 0.8
     padSmall: bool = False
@@ -53,11 +54,12 @@ class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = None
+        # Stays None where the set-up fails.
         self.lifecycle = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from NNMambaLib.panel.landmarks import LandmarksTask
+        from NNMambaLib.panel.landmarks import LandmarksControls
         from NNMambaLib.panel.lifecycle import PanelLifecycle
         from NNMambaLib.panel.task_panel import TaskPanel
 
@@ -65,17 +67,18 @@ class NNMambaLandmarksWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaLandmarksLogic()
-        task = LandmarksTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
+        controls = LandmarksControls(slicer.util.childWidgetVariables(widget))
+        self.lifecycle = PanelLifecycle(TaskPanel(controls), self.logic.getParameterNode)
 
     def enter(self):
-        self.lifecycle.enter()
+        if self.lifecycle is not None:
+            self.lifecycle.enter()
 
     def exit(self):
-        self.lifecycle.exit()
+        if self.lifecycle is not None:
+            self.lifecycle.exit()
 
     def cleanup(self):
-        # A set-up that failed leaves nothing to clean up.
         if self.lifecycle is not None:
             self.lifecycle.cleanup()
 
@@ -95,28 +98,38 @@ class NNMambaLandmarksLogic(ScriptedLoadableModuleLogic):
         device="auto",
         step=0.5,
         padSmall=False,
+        precision="float32",
+        onProgress=None,
+        inProcess=False,
     ):
         """Find a model's landmarks in a volume and return the Markups fiducial node.
+
+        The engine runs in the worker that the panels use, which keeps models loaded between calls; Slicer's own process
+        imports no torch. A call waits for the jobs before it; Ctrl+C cancels it.
 
         Args:
             volumeNode: a volume node, or a list with one for each of the model's channels.
             model: name of an installed model, or path of a package.
             outputLandmarks: a fiducial node, whose points are replaced; None adds one.
             name: of the new node; by default after the volume.
-            device, step, padSmall: see `NNMambaLib.engine.Engine.detect_landmarks`.
+            device, precision: see `NNMambaLib.engine.Engine`.
+            step, padSmall: see `NNMambaLib.engine.Engine.detect_landmarks`.
+            onProgress: called with a `NNMambaLib.progress.Progress` at each stage's start and after each of its steps.
+            inProcess: run the engine in this process instead of the worker.
 
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
         """
         from NNMambaLib import scene
-        from NNMambaLib.engine import Engine
+        from NNMambaLib.panel.run_from_script import run_from_script
+        from NNMambaLib.worker.client import JobRequest
 
-        reference, volumes = scene.volumes_from_nodes(volumeNode)
-        result = Engine(device).detect_landmarks(volumes, model, step=step, pad_small=padSmall)
-        if outputLandmarks is None:
-            return scene.add_landmarks(reference.GetScene(), result, reference, name)
-        scene.replace_landmarks(outputLandmarks, result, reference)
-        return outputLandmarks
+        def put(result, reference):
+            return scene.put_landmarks(result, reference, outputLandmarks, name)
+
+        options = {"step": float(step), "pad_small": bool(padSmall)}
+        request = JobRequest("landmarks", model, (), options, device, precision=precision)
+        return run_from_script(request, volumeNode, put, onProgress, inProcess)
 
 
 class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
@@ -138,5 +151,5 @@ class NNMambaLandmarksTest(ScriptedLoadableModuleTest):
         volumeNode = scene.add_volume(slicer.mrmlScene, read_volume(sample_volume()))
         manifest = random_manifest("landmarks", outputs=3, base_width=4, spacing=(4.0, 4.0, 4.0))
         package = write_random_package(Path(slicer.app.temporaryPath) / "random-landmarks", manifest)
-        markups = NNMambaLandmarksLogic().process(volumeNode, package.path)
+        markups = NNMambaLandmarksLogic().process(volumeNode, str(package.path))
         self.assertEqual(markups.GetNumberOfControlPoints(), 3)

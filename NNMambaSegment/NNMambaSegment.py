@@ -32,7 +32,7 @@ class NNMambaSegment(ScriptedLoadableModule):
 
 @parameterNodeWrapper
 class NNMambaSegmentParameterNode:
-    """What the panel is set to; saved with the volumes."""
+    """The settings of the panel; saved with the scene."""
 
     model: str = "brain-structures"
     inputVolume0: vtkMRMLScalarVolumeNode
@@ -43,6 +43,7 @@ class NNMambaSegmentParameterNode:
     probabilities: bool = False
     uncertainty: bool = False
     device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
+    precision: Annotated[str, Choice(["float32", "bfloat16"])] = "float32"
     mirror: bool = False
     step: Annotated[float, WithinRange(0.25, 1.0)] = 0.5
     padSmall: bool = False
@@ -54,29 +55,31 @@ class NNMambaSegmentWidget(ScriptedLoadableModuleWidget):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = None
+        # Stays None where the set-up fails.
         self.lifecycle = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from NNMambaLib.panel.lifecycle import PanelLifecycle
-        from NNMambaLib.panel.segment import SegmentTask
+        from NNMambaLib.panel.segment import SegmentControls
         from NNMambaLib.panel.task_panel import TaskPanel
 
         widget = slicer.util.loadUI(self.resourcePath("UI/NNMambaSegment.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = NNMambaSegmentLogic()
-        task = SegmentTask(slicer.util.childWidgetVariables(widget))
-        self.lifecycle = PanelLifecycle(TaskPanel(task), self.logic.getParameterNode)
+        controls = SegmentControls(slicer.util.childWidgetVariables(widget))
+        self.lifecycle = PanelLifecycle(TaskPanel(controls), self.logic.getParameterNode)
 
     def enter(self):
-        self.lifecycle.enter()
+        if self.lifecycle is not None:
+            self.lifecycle.enter()
 
     def exit(self):
-        self.lifecycle.exit()
+        if self.lifecycle is not None:
+            self.lifecycle.exit()
 
     def cleanup(self):
-        # A set-up that failed leaves nothing to clean up.
         if self.lifecycle is not None:
             self.lifecycle.cleanup()
 
@@ -97,28 +100,48 @@ class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):
         mirror=False,
         step=0.5,
         padSmall=False,
+        probabilities=False,
+        uncertainty=False,
+        precision="float32",
+        onProgress=None,
+        inProcess=False,
     ):
         """Segment a volume and return the segmentation node.
+
+        The engine runs in the worker that the panels use, which keeps models loaded between calls; Slicer's own process
+        imports no torch. A call waits for the jobs before it; Ctrl+C cancels it.
 
         Args:
             volumeNode: a volume node, or a list with one for each of the model's channels.
             model: name of an installed model, or path of a package.
             outputSegmentation: a segmentation node, whose content is replaced; None adds one.
             name: of the new node; by default after the volume.
-            device, mirror, step, padSmall: see `NNMambaLib.engine.Engine.segment`.
+            device, precision: see `NNMambaLib.engine.Engine`.
+            mirror, step, padSmall: see `NNMambaLib.engine.Engine.segment`.
+            probabilities, uncertainty: also add these volumes to the scene.
+            onProgress: called with a `NNMambaLib.progress.Progress` at each stage's start and after each of its steps.
+            inProcess: run the engine in this process instead of the worker.
 
         Raises:
             NNMambaLib.errors.NNMambaError: with a sentence for the user; the scene is as it was.
         """
         from NNMambaLib import scene
-        from NNMambaLib.engine import Engine
+        from NNMambaLib.panel.run_from_script import run_from_script
+        from NNMambaLib.worker.client import JobRequest
 
-        reference, volumes = scene.volumes_from_nodes(volumeNode)
-        result = Engine(device).segment(volumes, model, mirror=mirror, step=step, pad_small=padSmall)
-        if outputSegmentation is None:
-            return scene.add_segmentation(reference.GetScene(), result, reference, name)
-        scene.replace_segmentation(outputSegmentation, result, reference)
-        return outputSegmentation
+        options = {
+            "mirror": bool(mirror),
+            "step": float(step),
+            "pad_small": bool(padSmall),
+            "probabilities": bool(probabilities),
+            "uncertainty": bool(uncertainty),
+        }
+
+        def put(result, reference):
+            return scene.put_segmentation(result, reference, outputSegmentation, name)[0]
+
+        request = JobRequest("segmentation", model, (), options, device, precision=precision)
+        return run_from_script(request, volumeNode, put, onProgress, inProcess)
 
 
 class NNMambaSegmentTest(ScriptedLoadableModuleTest):

@@ -1,4 +1,5 @@
-"""What the panels in Slicer share: the worker on Qt's event loop, jobs from and into the scene, and their widgets.
+"""What the modules in Slicer share: the worker, jobs from and into the scene, and the panels' widgets.
 
-Nothing here computes; the only files of the library that need Qt, together with Slicer's application.
+Nothing here computes. `run_from_script` and what it needs also run on Slicer's libraries alone; the rest needs Qt and
+the application.
 """

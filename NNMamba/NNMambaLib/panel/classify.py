@@ -16,27 +16,27 @@ from NNMambaLib.errors import NNMambaError
 from NNMambaLib.export.classification_report import write_report
 from NNMambaLib.export.explanation_picture import color_limit, strongest
 from NNMambaLib.models.manifest import Manifest
-from NNMambaLib.panel.task_panel import Task
+from NNMambaLib.panel.task_panel import TaskControls
 from NNMambaLib.results import ClassificationResult, Explanation
 from NNMambaLib.scene import classifications
 
 _PREDICTED_MARK = "\N{CHECK MARK}"
-# Of the explanation over the volume; where it is 0 it is transparent by itself.
+# Opacity of the explanation over the volume; where it is 0 it is transparent anyway.
 _EXPLANATION_OPACITY = 0.6
 _NOT_IN_FILE_NAMES = r'[\\/:*?"<>|\x00-\x1f]'
 
 
-class ClassifyTask(Task):
-    """Options, output and result of a classification; see `NNMambaLib.panel.task_panel.Task`.
+class ClassifyControls(TaskControls):
+    """Options, output and result of a classification; see `NNMambaLib.panel.task_panel.TaskControls`.
 
-    The table that is chosen as output is what the panel shows: also one from a scene that was loaded.
+    The panel shows the table that is chosen as output, also one of a loaded scene.
 
     Args:
         ui: ``outputSelector``, ``explainCheckBox``, ``questionComboBox``, ``answersTable``, ``plotView``,
             ``explanationLabel``, ``reportButton``, and those of `TaskPanel`.
     """
 
-    name = "classification"
+    task = "classification"
 
     def __init__(self, ui):
         super().__init__(ui)
@@ -51,7 +51,7 @@ class ClassifyTask(Task):
         self._explain_toggled()
 
     def bind(self, parameters, manifest: Manifest | None) -> None:
-        """Take the question from a parameter node with the field ``question``, and keep it there; see `Task.bind`."""
+        """List the questions of the model, and choose that of the parameter node; see `TaskControls.bind`."""
         self._parameters = parameters
         if parameters is None:
             self._show_chart(None)
@@ -60,12 +60,23 @@ class ClassifyTask(Task):
         was_blocked = box.blockSignals(True)
         box.clear()
         box.addItems([target.name for target in manifest.targets] if manifest is not None else [])
-        box.currentIndex = max(0, box.findText(parameters.question))
         box.blockSignals(was_blocked)
+        self.parameters_changed()
         self._output_changed(self.ui.outputSelector.currentNode())
 
-    def options(self) -> dict[str, Any]:
-        return {"explain": self.ui.questionComboBox.currentText} if self.ui.explainCheckBox.checked else {}
+    def parameters_changed(self) -> None:
+        """Choose the question of the parameter node; one that the model does not answer becomes its first."""
+        if self._parameters is None:
+            return
+        box = self.ui.questionComboBox
+        was_blocked = box.blockSignals(True)
+        box.currentIndex = max(0, box.findText(self._parameters.question))
+        box.blockSignals(was_blocked)
+        if box.count > 0:
+            self._parameters.question = box.currentText
+
+    def options(self, parameters) -> dict[str, Any]:
+        return {"explain": parameters.question} if parameters.explain else {}
 
     def show(
         self,
@@ -73,12 +84,9 @@ class ClassifyTask(Task):
         nodes: Sequence[slicer.vtkMRMLVolumeNode],
         output: slicer.vtkMRMLTableNode | None,
     ) -> None:
-        """Put the answers into a table or a new one, and the explanation over the volume in slice views."""
+        """Put the answers into a table, and show the explanation over the volume in slice views."""
         reference = nodes[0]
-        if output is None:
-            output = classifications.add_classification(slicer.mrmlScene, result, reference)
-        else:
-            classifications.replace_classification(output, result, reference)
+        output = classifications.put_classification(result, reference, output)
         self.ui.outputSelector.setCurrentNode(output)
         self._output_changed(output)
         explanation = classifications.explanation_node(output)
@@ -87,7 +95,7 @@ class ClassifyTask(Task):
                 background=reference,
                 foreground=explanation,
                 foregroundOpacity=_EXPLANATION_OPACITY,
-                # Views that show the volume already stay where the user has put them.
+                # Views that already show the volume stay where the user put them.
                 fit=not _is_shown(reference),
             )
 
@@ -133,7 +141,7 @@ class ClassifyTask(Task):
             self.ui.plotView.setMRMLPlotViewNode(None)
             slicer.mrmlScene.RemoveNode(self._view_node)
             self._view_node = None
-        # Without a parameter node, `bind` will come.
+        # Without a parameter node there is nothing to show yet: `bind` follows.
         if chart is None or self._parameters is None:
             return
         if self._view_node is None:
@@ -141,7 +149,7 @@ class ClassifyTask(Task):
             self._view_node.SetName("NNMamba Classify")
             self._view_node.SetHideFromEditors(True)
             self._view_node.SetSaveWithScene(False)
-            # Its parent is what keeps the layout manager from it.
+            # A parent keeps the layout manager from adding the view to the layout.
             self._view_node.SetAndObserveParentLayoutNodeID(self._parameters.parameterNode.GetID())
             self._view_node.SetDoPropagatePlotChartSelection(False)
             slicer.mrmlScene.AddNode(self._view_node)
@@ -157,6 +165,9 @@ class ClassifyTask(Task):
 
     def _save_report(self, checked: bool = False) -> None:
         node = self.ui.outputSelector.currentNode()
+        result = classifications.classification_of(node)
+        if result is None:
+            return
         volume_node = classifications.input_node(node)
         if volume_node is None:
             self._tell(_("The volume of this result is not in the scene any more: apply the model again."))
@@ -170,7 +181,7 @@ class ClassifyTask(Task):
         if not path:
             return
         if not path.lower().endswith((".html", ".htm")):
-            # The dialog asked about the name without its ending.
+            # The dialog checked the name without the ending.
             path += ".html"
             if Path(path).exists() and not slicer.util.confirmYesNoDisplay(
                 _("{path} exists already. Replace it?").format(path=path), windowTitle=_("NNMamba")
@@ -178,7 +189,7 @@ class ClassifyTask(Task):
                 return
         try:
             volume = nnmamba_scene.volume_from_node(volume_node, check=False)
-            write_report(path, classifications.classification_of(node), volume)
+            write_report(path, result, volume)
         except NNMambaError as error:
             self._tell(str(error))
 

@@ -13,7 +13,7 @@ from slicer.util import VTKObservationMixin
 
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.panel.task_panel import Task
+from NNMambaLib.panel.task_panel import TaskControls
 from NNMambaLib.results import LandmarksResult
 from NNMambaLib.scene import landmark_review
 from NNMambaLib.scene.landmark_review import ReviewedLandmark, ReviewState
@@ -29,18 +29,18 @@ _MARKS = {
 _LOW_MARK = "\N{WARNING SIGN}"
 
 
-class LandmarksTask(Task, VTKObservationMixin):
-    """Options, output and review of landmarks; see `NNMambaLib.panel.task_panel.Task`.
+class LandmarksControls(TaskControls, VTKObservationMixin):
+    """Options, output and review of landmarks; see `NNMambaLib.panel.task_panel.TaskControls`.
 
     Args:
-        ui: ``outputSelector``, ``stepSlider``, ``confidenceSlider``, ``padSmallCheckBox``, ``reviewTable``,
-            ``acceptButton``, ``resetButton``, ``exportButton``, and those of `TaskPanel`.
+        ui: ``outputSelector``, ``confidenceSlider``, ``reviewTable``, ``acceptButton``, ``resetButton``,
+            ``exportButton``, and those of `TaskPanel`.
     """
 
-    name = "landmarks"
+    task = "landmarks"
 
     def __init__(self, ui):
-        Task.__init__(self, ui)
+        TaskControls.__init__(self, ui)
         VTKObservationMixin.__init__(self)
         self._node = None
         self._landmarks: list[ReviewedLandmark] = []
@@ -51,12 +51,12 @@ class LandmarksTask(Task, VTKObservationMixin):
         ui.resetButton.connect("clicked(bool)", self._reset)
         ui.exportButton.connect("clicked(bool)", self._export)
 
-    def options(self) -> dict[str, Any]:
-        return {"step": self.ui.stepSlider.value, "pad_small": self.ui.padSmallCheckBox.checked}
+    def options(self, parameters) -> dict[str, Any]:
+        return {"step": parameters.step, "pad_small": parameters.padSmall}
 
     def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
-        """Ask before a list that was reviewed is replaced."""
-        if not landmark_review.is_reviewable(output):
+        """Ask before a reviewed list is replaced."""
+        if output is None or not landmark_review.is_reviewable(output):
             return True
         untouched = (ReviewState.PREDICTED, ReviewState.NOT_FOUND)
         if all(landmark.state in untouched for landmark in landmark_review.reviewed_landmarks(output)):
@@ -72,16 +72,13 @@ class LandmarksTask(Task, VTKObservationMixin):
         nodes: Sequence[slicer.vtkMRMLVolumeNode],
         output: slicer.vtkMRMLMarkupsFiducialNode | None,
     ) -> None:
-        """Put the landmarks into a list or a new one, ready for review."""
-        if output is None:
-            output = nnmamba_scene.add_landmarks(slicer.mrmlScene, result, nodes[0])
-        else:
-            nnmamba_scene.replace_landmarks(output, result, nodes[0])
+        """Put the landmarks into a list, ready for review."""
+        output = nnmamba_scene.put_landmarks(result, nodes[0], output)
         self.ui.outputSelector.setCurrentNode(output)
         self._output_changed(output)
 
     def close(self) -> None:
-        """Let go of the list."""
+        """Release the list."""
         self.removeObservers()
 
     def _output_changed(self, node) -> None:
@@ -90,12 +87,12 @@ class LandmarksTask(Task, VTKObservationMixin):
         if self._node is not None:
             for event in ("PointModified", "PointAdded", "PointRemoved", "PointPositionUndefined"):
                 self.addObserver(self._node, getattr(self._node, f"{event}Event"), self._list)
-            # What was predicted and accepted are attributes.
+            # Predicted positions and accepted landmarks are kept in attributes.
             self.addObserver(self._node, vtk.vtkCommand.ModifiedEvent, self._list)
         self._list()
 
     def _list(self, caller=None, event=None) -> None:
-        """Fill the table; the selection stays."""
+        """Fill the table and keep the selection."""
         table, low = self.ui.reviewTable, self.ui.confidenceSlider.value
         row, was_blocked = table.currentRow(), table.blockSignals(True)
         self._landmarks = [] if self._node is None else landmark_review.reviewed_landmarks(self._node)
@@ -111,6 +108,7 @@ class LandmarksTask(Task, VTKObservationMixin):
         self._update_buttons()
 
     def _description(self, name: str) -> str:
+        assert self._node is not None
         index = landmark_review.control_point(self._node, name)
         return self._node.GetNthControlPointDescription(index) if index >= 0 else ""
 
@@ -135,14 +133,20 @@ class LandmarksTask(Task, VTKObservationMixin):
         self.ui.exportButton.enabled = self._node is not None
 
     def _accept(self, checked: bool = False) -> None:
-        landmark_review.accept(self._node, self._selected().name)
-        self._list()
+        landmark = self._selected()
+        if landmark is not None:
+            landmark_review.accept(self._node, landmark.name)
+            self._list()
 
     def _reset(self, checked: bool = False) -> None:
-        landmark_review.reset(self._node, self._selected().name)
-        self._list()
+        landmark = self._selected()
+        if landmark is not None:
+            landmark_review.reset(self._node, landmark.name)
+            self._list()
 
     def _export(self, checked: bool = False) -> None:
+        if self._node is None:
+            return
         path = qt.QFileDialog.getSaveFileName(
             slicer.util.mainWindow(),
             _("Save landmarks"),
@@ -163,7 +167,7 @@ class LandmarksTask(Task, VTKObservationMixin):
 
 
 def describe(landmark: ReviewedLandmark, low: float) -> str:
-    """Return a landmark's state in a sign and in words."""
+    """Return a landmark's state as a sign and in words."""
     doubtful = landmark.state is ReviewState.PREDICTED and landmark.confidence < low
     if doubtful:
         return f"{_LOW_MARK} {_('low confidence')}"

@@ -1,4 +1,4 @@
-"""A panel's life: its parameter node comes and goes with the scene, its job ends with the panel."""
+"""The life cycle of a panel: its parameter node comes and goes with the scene, its job ends with the panel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PanelLifecycle(VTKObservationMixin):
     """Binds a panel to the parameter node of the scene.
 
     Args:
-        get_parameters: returns the wrapped parameter node of the scene, made if need be.
+        get_parameters: returns the scene's wrapped parameter node, and adds it where there is none.
     """
 
     def __init__(self, panel: TaskPanel, get_parameters: Callable[[], Any]):
@@ -36,12 +36,12 @@ class PanelLifecycle(VTKObservationMixin):
     def enter(self) -> None:
         """The panel is shown."""
         self._shown = True
-        # Models may have come or gone while another panel was shown.
+        # Models may have been installed or deleted while another panel was shown.
         self.panel.list_models()
         self._bind(self._get_parameters())
 
     def exit(self) -> None:
-        """Another panel is shown; a job goes on, and what it finds is still kept in the parameter node."""
+        """Another panel is shown; a running job continues, and its result still reaches the parameter node."""
         self._shown = False
 
     def cleanup(self) -> None:
@@ -61,7 +61,7 @@ class PanelLifecycle(VTKObservationMixin):
         self.panel.set_parameters(parameters)
 
     def _parameters_changed(self, caller=None, event=None) -> None:
-        self.panel.refresh()
+        self.panel.parameters_changed()
 
     def _scene_closes(self, caller=None, event=None) -> None:
         self._bind(None)

@@ -1,10 +1,11 @@
 """The worker's process on Qt's event loop.
 
-Not threads: Slicer's main thread holds Python's lock while it waits for events, so that they would hardly ever run.
+Threads are of no use here: Slicer's main thread holds Python's lock while it waits for events, so they hardly run.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import qt
@@ -18,6 +19,7 @@ class QtTransport:
     def __init__(self):
         self._process = None
         self._buffer = b""
+        self._events: deque[Callable[[], None]] = deque()
 
     @property
     def pid(self) -> int | None:
@@ -43,6 +45,7 @@ class QtTransport:
 
     def close(self, seconds: float) -> None:
         process, self._process = self._process, None
+        self._events.clear()
         if process is not None and not process.waitForFinished(int(1000 * seconds)):
             process.kill()
             process.waitForFinished(_START_MS)
@@ -50,19 +53,42 @@ class QtTransport:
     def call_soon(self, function: Callable[[], None]) -> None:
         qt.QTimer.singleShot(0, function)
 
+    def pump(self, seconds: float) -> None:
+        """Handle what has happened, or wait for at most so many seconds until something does.
+
+        The user's clicks and keys wait until Slicer's own event loop runs again: they must not start, change or close
+        anything in the middle of a script's call.
+        """
+        alarm = qt.QTimer()
+        alarm.start(int(1000 * seconds))
+        qt.QEventLoop().processEvents(qt.QEventLoop.ExcludeUserInputEvents | qt.QEventLoop.WaitForMoreEvents)
+        alarm.stop()
+
     def _read(self) -> None:
         if self._process is None:
             return
         self._buffer += self._process.readAllStandardOutput().data()
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
-            # A callback may have closed the worker.
-            if self._process is not None:
-                self._on_line(line)
+            self._later(lambda line=line: self._on_line(line))
 
     def _finished(self, code: int, status) -> None:
         if self._process is None:
             return
         self._read()
+        self._later(lambda: self._exited(-code if status == qt.QProcess.CrashExit else code))
+
+    def _later(self, event: Callable[[], None]) -> None:
+        # Not at once: Qt does not repeat readyRead while a slot of it runs, so an event loop within a callback, such
+        # as a dialog's or that of `pump`, would hear no more of the worker.
+        self._events.append(event)
+        qt.QTimer.singleShot(0, self._handle)
+
+    def _handle(self) -> None:
+        # A callback may have closed the worker.
+        if self._events:
+            self._events.popleft()()
+
+    def _exited(self, code: int) -> None:
         self._process = None
-        self._on_exit(-code if status == qt.QProcess.CrashExit else code)
+        self._on_exit(code)

@@ -1,9 +1,9 @@
-"""A job whose volumes come from the scene, and which the scene can end."""
+"""A job on volumes of the scene, cancelled when they are removed or the scene is closed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import slicer
 import vtk
@@ -19,13 +19,13 @@ from NNMambaLib.worker.messages import Result
 class SceneJob(VTKObservationMixin):
     """Runs a task in the worker on volume nodes.
 
-    Closing the scene or removing one of the nodes cancels it; neither callback touches the scene then.
+    Closing the scene or removing one of the nodes cancels the job, which then fails with `Cancelled`.
 
     Args:
-        nodes: one for each of the model's channels, parent transforms are applied.
-        options: of the engine's method for the task.
-        on_result: gets the result, while its voxels are there (see `WorkerClient.submit`).
-        on_failed: gets an error with a sentence for the user, `Cancelled` among them.
+        request: what to run; its volumes are those of the nodes.
+        nodes: one for each of the model's channels; parent transforms are applied.
+        on_result: gets the result, whose voxels are valid until it returns (see `WorkerClient.submit`).
+        on_failed: gets an error with a sentence for the user, `Cancelled` where the job was cancelled.
 
     Raises:
         VolumeError: if a node cannot be used.
@@ -34,17 +34,14 @@ class SceneJob(VTKObservationMixin):
     def __init__(
         self,
         worker: WorkerClient,
-        task: str,
-        model: str,
+        request: JobRequest,
         nodes: Sequence[slicer.vtkMRMLVolumeNode],
-        options: dict[str, Any],
-        device: str,
         on_progress: Callable[[Progress], None],
         on_result: Callable[[Result], None],
         on_failed: Callable[[NNMambaError], None],
     ):
         VTKObservationMixin.__init__(self)
-        # The voxels are looked at by the worker: a large volume takes longer than a panel may stand still.
+        # The worker checks the voxels: a large volume would freeze the panel.
         volumes = [nnmamba_scene.volume_from_node(node, check=False) for node in nodes]
         self._nodes = tuple(nodes)
         self._on_result, self._on_failed = on_result, on_failed
@@ -52,7 +49,7 @@ class SceneJob(VTKObservationMixin):
         scene = nodes[0].GetScene()
         self.addObserver(scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._node_removed)
         self.addObserver(scene, slicer.vtkMRMLScene.StartCloseEvent, self._scene_closed)
-        request = JobRequest(task, model, volumes, options, device)
+        request = replace(request, volumes=volumes)
         self._job: WorkerJob = worker.submit(request, on_progress, self._finished, self._failed)
 
     @property
@@ -61,11 +58,11 @@ class SceneJob(VTKObservationMixin):
 
     @property
     def cancels(self) -> int:
-        """How many times it was asked to end."""
+        """How many times the job was asked to end."""
         return self._job.cancels
 
     def cancel(self) -> None:
-        """End the job at its next tile; asked for a second time, end the worker at once."""
+        """End the job at its next tile; the second time, end the worker's process at once."""
         self._job.cancel()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

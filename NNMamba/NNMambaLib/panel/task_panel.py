@@ -1,4 +1,4 @@
-"""What the three panels have in common: models, inputs, Apply that becomes Cancel, progress and messages."""
+"""What the three task panels share: models, inputs, Apply that becomes Cancel, progress and messages."""
 
 from __future__ import annotations
 
@@ -10,73 +10,77 @@ import slicer
 from slicer.i18n import tr as _
 
 from NNMambaLib.errors import Cancelled, ModelError, NNMambaError
-from NNMambaLib.models.catalogue import find_package, installed_packages
+from NNMambaLib.models.catalogue import installed_packages
 from NNMambaLib.models.manifest import Channel, Manifest
+from NNMambaLib.panel.installed_manifest import installed_manifest
 from NNMambaLib.panel.scene_job import SceneJob
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Provenance
+from NNMambaLib.worker.client import JobRequest
 from NNMambaLib.worker.messages import Result
 
-# As many as the .ui files have selectors.
+# The number of input selectors in each .ui file.
 MOST_CHANNELS = 4
 
 
-class Task:
-    """What differs from panel to panel.
+class TaskControls:
+    """What differs from panel to panel: the options, the output, and how a result is shown.
 
     Attributes:
-        name: of the engine's task.
+        task: name of the engine's task.
         ui: the panel's widgets.
     """
 
-    name: str
+    task: str
 
     def __init__(self, ui):
         self.ui = ui
 
     def bind(self, parameters, manifest: Manifest | None) -> None:
-        """Take notice of another parameter node or model.
+        """Show another parameter node or model.
 
         Args:
-            parameters: None while the scene is closed, which ends what the panel shows of it.
-            manifest: of the model that is chosen, None where there is none.
+            parameters: None while the scene is closed: nothing of it may be shown any longer.
+            manifest: of the chosen model, None where there is none.
         """
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of the engine's method, as the panel has them."""
+    def parameters_changed(self) -> None:
+        """Show what the parameter node holds now, where no widget is bound to it."""
+
+    def options(self, parameters) -> dict[str, Any]:
+        """Return the options of the engine's method, read from the parameter node alone."""
         raise NotImplementedError
 
     def may_replace(self, output: slicer.vtkMRMLNode | None) -> bool:
-        """Tell, having asked the user if need be, whether what an output node holds may be replaced."""
+        """Return whether the content of an output node may be replaced; asks the user where that would lose work."""
         return True
 
     def show(
         self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode], output: slicer.vtkMRMLNode | None
     ) -> None:
-        """Put a result into the scene, into `output` where there is one, and onto the panel."""
+        """Put a result into the scene, in `output` or a new node, and show it on the panel."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of all nodes."""
+        """Release all nodes."""
 
 
 class TaskPanel:
-    """Drives the widgets of a panel that the panels share.
+    """Drives the widgets that all task panels have.
 
     Args:
-        task: what differs, with the panel's ``ui``: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3,
-            ``outputSelector``, ``deviceComboBox``, ``applyButton``, ``progressBar``, ``progressLabel``,
-            ``messageLabel``.
+        controls: what differs, with the panel's ``ui``: ``modelComboBox``, ``modelLabel``, ``inputSelector0`` to 3,
+            ``outputSelector``, ``applyButton``, ``progressBar``, ``progressLabel``, ``messageLabel``.
     """
 
-    def __init__(self, task: Task):
-        self.ui = ui = task.ui
-        self._task = task
+    def __init__(self, controls: TaskControls):
+        self.ui = ui = controls.ui
+        self._controls = controls
         self._parameters = None
         self._job: SceneJob | None = None
-        self._manifest: Manifest | None = None
-        # .ui files cannot tell a label which widget it names.
+        self._manifests: dict[str, Manifest] = {}
+        # A .ui file cannot set a label's buddy where the buddy comes later.
         for name, label in vars(ui).items():
             if name.endswith("Label") and hasattr(ui, name.removesuffix("Label")):
                 label.setBuddy(getattr(ui, name.removesuffix("Label")))
@@ -94,19 +98,24 @@ class TaskPanel:
 
     @property
     def manifest(self) -> Manifest | None:
-        """Of the model that is chosen; None where there is none."""
-        return self._manifest
+        """The manifest of the chosen model; None where there is none."""
+        return self._manifests.get(self.ui.modelComboBox.currentData)
 
     def set_parameters(self, parameters) -> None:
-        """Take the model from a parameter node with the field ``model``, and keep it there."""
+        """Show a parameter node, and from now on read every option of a job from it; None while there is none."""
         self._parameters = parameters
         if parameters is not None:
-            index = self.ui.modelComboBox.findData(parameters.model)
-            if index >= 0:
-                self.ui.modelComboBox.currentIndex = index
+            self._choose(parameters.model)
             self._model_chosen()
         else:
-            self._task.bind(None, self._manifest)
+            self._controls.bind(None, self.manifest)
+
+    def parameters_changed(self) -> None:
+        """Show what the parameter node holds now."""
+        if self._parameters is not None:
+            self._choose(self._parameters.model)
+            self._controls.parameters_changed()
+        self.refresh()
 
     def list_models(self) -> None:
         """Fill the list with the installed models of the task; the choice stays where it can."""
@@ -114,9 +123,10 @@ class TaskPanel:
         chosen = box.currentData if self._parameters is None else self._parameters.model
         was_blocked = box.blockSignals(True)
         box.clear()
+        self._manifests = {}
         for name, path in installed_packages().items():
             try:
-                manifest = find_package(path).manifest
+                manifest = installed_manifest(path)
             except ModelError as error:
                 self.say(str(error))
                 continue
@@ -124,7 +134,8 @@ class TaskPanel:
                 # Manifests are checked with a package that Slicer does not come with.
                 self.say(_("Set up NNMamba first: open the module NNMamba and press Set up."))
                 break
-            if manifest.task == self._task.name:
+            if manifest.task == self._controls.task:
+                self._manifests[name] = manifest
                 box.addItem(manifest.title or name, name)
         box.currentIndex = max(0, box.findData(chosen))
         box.blockSignals(was_blocked)
@@ -143,22 +154,22 @@ class TaskPanel:
             self.ui.applyButton.toolTip = reason or _("Run the model on the volume.")
 
     def say(self, message: str) -> None:
-        """Show a sentence to the user; an empty one takes the last away."""
+        """Show a sentence to the user; an empty one clears it."""
         self.ui.messageLabel.text = message
         self.ui.messageLabel.visible = bool(message)
 
     def cancel(self) -> None:
-        """End a running job, as the panel's user would."""
+        """Cancel a running job, as its button does."""
         if self.running:
             self._apply_or_cancel()
 
     def close(self) -> None:
-        """End a running job and let go of all nodes."""
+        """Cancel a running job and release all nodes."""
         self.cancel()
-        self._task.close()
+        self._controls.close()
 
     def fill_inputs(self) -> None:
-        """Choose volumes for channels that have none, by the words that the model knows its channels by."""
+        """Choose volumes for channels that have none, by the keywords of the model's channels."""
         taken = [node for node in self.nodes() if node is not None]
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         for channel, selector in zip(self._channels(), self._selectors(), strict=False):
@@ -174,14 +185,13 @@ class TaskPanel:
 
     # --- the model ------------------------------------------------------------------------------------------------
 
+    def _choose(self, model: str) -> None:
+        index = self.ui.modelComboBox.findData(model)
+        if index >= 0:
+            self.ui.modelComboBox.currentIndex = index
+
     def _model_chosen(self, index: int = -1) -> None:
         name = self.ui.modelComboBox.currentData
-        try:
-            self._manifest = find_package(name).manifest if name else None
-        except ModelError as error:
-            # It was deleted since the list was made.
-            self._manifest = None
-            self.say(str(error))
         if self._parameters is not None and name:
             self._parameters.model = name
         self.ui.modelLabel.text = self._describe_model()
@@ -190,21 +200,21 @@ class TaskPanel:
             label.visible = selector.visible = used
             if used:
                 label.text = f"{self._channels()[number].name}:"
-        self._task.bind(self._parameters, self._manifest)
+        self._controls.bind(self._parameters, self.manifest)
         self.fill_inputs()
         self.refresh()
 
     def _describe_model(self) -> str:
-        if self._manifest is None:
+        manifest = self.manifest
+        if manifest is None:
             return _("No model for this task is installed: see the module NNMamba.")
-        manifest = self._manifest
         licence = _("Licence: {licence}. Version {version}.").format(
             licence=manifest.licence or _("not stated"), version=manifest.version
         )
         return " ".join(part for part in (manifest.description, manifest.intended_use, licence) if part)
 
     def _channels(self) -> tuple[Channel, ...]:
-        return () if self._manifest is None else self._manifest.input.channels[:MOST_CHANNELS]
+        return () if self.manifest is None else self.manifest.input.channels[:MOST_CHANNELS]
 
     def _labels(self) -> list:
         return [getattr(self.ui, f"inputSelector{number}Label") for number in range(MOST_CHANNELS)]
@@ -216,9 +226,9 @@ class TaskPanel:
         self.refresh()
 
     def _why_not(self) -> str | None:
-        if self._manifest is None:
+        if self.manifest is None:
             return _("Install a model for this task first: see the module NNMamba.")
-        if len(self._manifest.input.channels) > MOST_CHANNELS:
+        if len(self.manifest.input.channels) > MOST_CHANNELS:
             return _("This model has more channels than the panel: call it from a script.")
         for channel, node in zip(self._channels(), self.nodes(), strict=True):
             if node is None:
@@ -228,25 +238,24 @@ class TaskPanel:
     # --- the job --------------------------------------------------------------------------------------------------
 
     def _apply_or_cancel(self, checked: bool = False) -> None:
-        if self.running:
+        if self._job is not None and not self._job.ended:
             self._job.cancel()
-            if self._job is not None and not self._job.ended:
+            if self.running:
                 self.ui.applyButton.text = _("Stop at once")
                 self.ui.applyButton.toolTip = _("End the engine's process without waiting for the tile it works on.")
                 self.ui.progressLabel.text = _("Cancelling ...")
             return
+        if self._parameters is None:
+            return
         nodes, output = self.nodes(), self.ui.outputSelector.currentNode()
-        if not self._task.may_replace(output):
+        if not self._controls.may_replace(output):
             return
         self.say("")
         try:
             self._job = SceneJob(
                 shared_worker(),
-                self._task.name,
-                self._parameters.model,
+                self._request(self._parameters),
                 nodes,
-                self._task.options(),
-                self._parameters.device,
                 self._progressed,
                 lambda result: self._finished(result, nodes, output),
                 self._failed,
@@ -260,10 +269,21 @@ class TaskPanel:
         self.ui.progressBar.setRange(0, 0)
         self.ui.progressBar.visible = self.ui.progressLabel.visible = True
 
+    def _request(self, parameters) -> JobRequest:
+        """Return what to run, without its volumes."""
+        return JobRequest(
+            self._controls.task,
+            parameters.model,
+            (),
+            self._controls.options(parameters),
+            parameters.device,
+            precision=parameters.precision,
+        )
+
     def _progressed(self, progress: Progress) -> None:
         if self._job is not None and self._job.cancels:
             return
-        # A stage of one step tells nothing until it ends.
+        # A stage of one step has no progress to show.
         known = progress.total > 1
         self.ui.progressBar.setRange(0, progress.total if known else 0)
         self.ui.progressBar.value = progress.done
@@ -273,11 +293,8 @@ class TaskPanel:
         self, result: Result, nodes: Sequence[slicer.vtkMRMLVolumeNode], output: slicer.vtkMRMLNode | None
     ) -> None:
         self._idle()
-        if output is not None and output.GetScene() is None:
-            # It was removed meanwhile; the result is not lost with it.
-            output = None
         try:
-            self._task.show(result, nodes, output)
+            self._controls.show(result, nodes, output)
         except NNMambaError as error:
             self._failed(error)
             return
@@ -301,7 +318,7 @@ class TaskPanel:
 
 
 def describe_progress(progress: Progress) -> str:
-    """Return stage, step and seconds left on one line."""
+    """Return a line with the stage, its step and the seconds left."""
     text = progress.stage
     if progress.total > 1:
         text += f" {progress.done}/{progress.total}"
@@ -311,7 +328,7 @@ def describe_progress(progress: Progress) -> str:
 
 
 def describe_run(provenance: Provenance) -> str:
-    """Return how a result came about, with every way in which the run departed from what was asked for."""
+    """Return what computed a result, and every way in which the run departed from what was asked for."""
     ran = _("{model} {version} on {device} ({backend}) in {seconds:.1f} s.").format(
         model=provenance.model,
         version=provenance.model_version,
@@ -327,5 +344,5 @@ def _fits(name: str, channel: Channel) -> bool:
 
 
 def _may_be_input(node: slicer.vtkMRMLVolumeNode) -> bool:
-    """Tell label maps, and volumes that are results themselves, from what may have been acquired."""
+    """Return whether a volume may have been acquired: it is neither a label map nor itself a result."""
     return not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetAttribute("NNMamba.Model") is None

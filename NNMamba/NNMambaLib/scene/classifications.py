@@ -1,46 +1,28 @@
-"""Classifications as nodes of a MRML scene: a table, a bar plot of it, and the explanation as a volume.
+"""Classifications as nodes of a MRML scene: a table, its bar plot, and the explanation as a volume.
 
-The table is the result: all else is found from it, and it tells what `classification_of` needs to read it back, also
-after the scene was saved and loaded.
+The table is the result: it refers to the other nodes, and `classification_of` reads the result back from it, also after
+the scene was saved and loaded.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from NNMambaLib.export.explanation_picture import AGAINST_COLOR, FOR_COLOR, color_limit
-from NNMambaLib.results import ClassificationResult, Explanation, Prediction
-from NNMambaLib.scene.nodes import all_or_nothing, new_node, result_name
+from NNMambaLib.results import ClassificationResult, Prediction
+from NNMambaLib.scene.explanation_volume import add_explanation, explanation_of
+from NNMambaLib.scene.nodes import all_or_nothing, in_scene, new_node, result_name
+from NNMambaLib.scene.probability_chart import add_chart, add_series, plot_prediction
 from NNMambaLib.scene.provenance import describe_node, provenance_of
-from NNMambaLib.scene.volumes import add_volume, volume_from_node
+from NNMambaLib.scene.tables import vtk_table
 
 if TYPE_CHECKING:
     import slicer
-    import vtk
 
 COLUMNS = ("target", "class", "probability", "predicted")
-# Of the table, to the nodes that belong to it.
+# References of the table to the nodes that belong to it.
 INPUT_ROLE = "NNMamba.input"
 EXPLANATION_ROLE = "NNMamba.explanation"
 CHART_ROLE = "NNMamba.chart"
-# Of the explanation's volume.
-TARGET_ATTRIBUTE = "NNMamba.Target"
-PREDICTED_ATTRIBUTE = "NNMamba.PredictedClass"
-
-_COLORS_ATTRIBUTE = "NNMamba.Colors"
-_COLOR_COUNT = 255
-# Of the full colour; what is weaker is transparent.
-_LEAST_SHOWN = 0.2
-# Of the chart, to the table and the series that belong to it; the chart itself refers to the series that it shows.
-_BARS_ROLE, _SERIES_ROLE = "NNMamba.bars", "NNMamba.series"
-# The bars stand around 0; the legend has the room to the right of them.
-_BARS_RANGE = (-0.5, 1.0)
-# Told apart by the colour-blind too: Okabe and Ito.
-_BAR_COLORS = (
-    (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66),
-)  # fmt: skip
 
 
 def add_classification(
@@ -75,20 +57,41 @@ def replace_classification(
     with all_or_nothing(node.GetScene()):
         _fill(node, result, reference_node)
     if old is not None:
-        # The last two would stay behind; before the volume, slice views that show it would make it others.
+        # Display and storage nodes would stay behind; removed first, slice views would give the volume new ones.
         for part in (old, old.GetDisplayNode(), old.GetStorageNode()):
             if part is not None:
                 node.GetScene().RemoveNode(part)
         new, name = explanation_node(node), result_name("explanation", result.provenance, reference_node)
         if new is not None and node.GetScene().GetFirstNodeByName(name) is None:
-            # The old one had the name that this one would have had.
+            # Its name was taken by the old volume until now.
             new.SetName(name)
+
+
+def put_classification(
+    result: ClassificationResult,
+    reference_node: slicer.vtkMRMLVolumeNode,
+    output: slicer.vtkMRMLTableNode | None = None,
+    name: str | None = None,
+) -> slicer.vtkMRMLTableNode:
+    """Put a result into the scene of the volume it is of, and return its table.
+
+    Args:
+        output: the table whose content is replaced; None, or one that was removed, adds a table.
+        name: of a new table; see `add_classification`.
+    """
+    output = in_scene(output)
+    if output is None:
+        return add_classification(reference_node.GetScene(), result, reference_node, name)
+    replace_classification(output, result, reference_node)
+    return output
 
 
 def classification_of(node: slicer.vtkMRMLNode | None) -> ClassificationResult | None:
     """Return the result that a table holds, None where it holds none; the explanation is a view of its volume."""
-    provenance = None if node is None else provenance_of(node)
-    if provenance is None or not node.IsA("vtkMRMLTableNode"):
+    if node is None or not node.IsA("vtkMRMLTableNode"):
+        return None
+    provenance = provenance_of(node)
+    if provenance is None:
         return None
     table = node.GetTable()
     columns = [table.GetColumnByName(name) for name in COLUMNS]
@@ -101,7 +104,7 @@ def classification_of(node: slicer.vtkMRMLNode | None) -> ClassificationResult |
         if chosen.ToInt():
             predicted[target.ToString()] = name.ToString()
     predictions = tuple(Prediction(target, p, predicted.get(target, "")) for target, p in probabilities.items())
-    return ClassificationResult(predictions, provenance, explanation=_explanation_of(explanation_node(node)))
+    return ClassificationResult(predictions, provenance, explanation=explanation_of(explanation_node(node)))
 
 
 def input_node(node: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLVolumeNode | None:
@@ -125,22 +128,24 @@ def plot_question(node: slicer.vtkMRMLTableNode, target: str) -> None:
     if result is not None and chart is not None:
         for prediction in result.predictions:
             if prediction.target == target:
-                _plot(chart, prediction)
+                plot_prediction(chart, prediction)
 
 
 def _fill(
     node: slicer.vtkMRMLTableNode, result: ClassificationResult, reference_node: slicer.vtkMRMLVolumeNode | None
 ) -> None:
-    """Put a result into a table. Whatever may fail comes first, so that the table is changed wholly or not at all."""
+    """Put a result into a table; what may fail comes first, so that the table changes as a whole or not at all."""
     rows = [
         (prediction.target, class_name, probability, class_name == prediction.predicted)
         for prediction in result.predictions
         for class_name, probability in prediction.probabilities.items()
     ]
-    table = _table(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
-    explanation = None if result.explanation is None else _add_explanation(node, result, reference_node)
-    chart = chart_node(node) or _add_chart(node.GetScene(), node.GetName())
-    _add_series(chart, max(len(prediction.probabilities) for prediction in result.predictions))
+    table = vtk_table(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
+    scene, explanation = node.GetScene(), None
+    if result.explanation is not None:
+        explanation = add_explanation(scene, result.explanation, result.provenance, reference_node)
+    chart = chart_node(node) or add_chart(scene, node.GetName())
+    add_series(chart, max(len(prediction.probabilities) for prediction in result.predictions))
     explained = result.explanation and result.explanation.target
     prediction = next((p for p in result.predictions if p.target == explained), result.predictions[0])
 
@@ -152,115 +157,5 @@ def _fill(
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetDescription(result.research_use)
     describe_node(node, result.provenance)
-    _plot(chart, prediction)
+    plot_prediction(chart, prediction)
     node.EndModify(was_modifying)
-
-
-def _table(columns: dict[str, tuple]) -> vtk.vtkTable:
-    """Return a table of columns of texts, numbers, or truth values."""
-    import vtk
-
-    kinds = {str: vtk.vtkStringArray, float: vtk.vtkDoubleArray, bool: vtk.vtkBitArray}
-    table = vtk.vtkTable()
-    for name, values in columns.items():
-        column = kinds[type(values[0])]()
-        column.SetName(name)
-        for value in values:
-            column.InsertNextValue(value)
-        table.AddColumn(column)
-    return table
-
-
-# --- plot ---------------------------------------------------------------------------------------------------------
-
-
-def _add_chart(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLPlotChartNode:
-    """Add a chart without bars."""
-    chart = new_node(scene, "vtkMRMLPlotChartNode", f"{name} plot")
-    chart.SetXAxisTitleVisibility(False)
-    chart.SetYAxisTitle("Probability")
-    chart.SetYAxisRangeAuto(False)
-    chart.SetYAxisRange(0.0, 1.0)
-    chart.SetXAxisRangeAuto(False)
-    chart.SetXAxisRange(*_BARS_RANGE)
-    chart.SetTitleFontSize(13)
-    chart.SetLegendFontSize(12)
-    chart.SetAxisTitleFontSize(12)
-    chart.SetAxisLabelFontSize(10)
-    table = new_node(scene, "vtkMRMLTableNode", f"{name} bars")
-    table.SetHideFromEditors(True)
-    chart.SetNodeReferenceID(_BARS_ROLE, table.GetID())
-    return chart
-
-
-def _add_series(chart: slicer.vtkMRMLPlotChartNode, count: int) -> None:
-    """Add series of one bar each, of the chart's hidden table, until there are so many."""
-    for number in range(chart.GetNumberOfNodeReferences(_SERIES_ROLE), count):
-        series = new_node(chart.GetScene(), "vtkMRMLPlotSeriesNode", f"{chart.GetName()} bar {number + 1}")
-        series.SetHideFromEditors(True)
-        series.SetPlotType(series.PlotTypeBar)
-        series.SetAndObserveTableNodeID(chart.GetNodeReferenceID(_BARS_ROLE))
-        series.SetColor(*(part / 255 for part in _BAR_COLORS[number % len(_BAR_COLORS)]))
-        chart.AddNodeReferenceID(_SERIES_ROLE, series.GetID())
-
-
-def _plot(chart: slicer.vtkMRMLPlotChartNode, prediction: Prediction) -> None:
-    """Show a prediction in a chart that has series enough.
-
-    Slicer writes no text below bars: so each class is a series, named in the legend, and the title tells the answer.
-    """
-    table = chart.GetNodeReference(_BARS_ROLE)
-    if table is None:
-        return
-    columns = {name: (probability,) for name, probability in prediction.probabilities.items()}
-    table.SetAndObserveTable(_table(columns))
-    was_modifying = chart.StartModify()
-    chart.RemoveAllPlotSeriesNodeIDs()
-    for number, (name, probability) in enumerate(prediction.probabilities.items()):
-        series = chart.GetNthNodeReference(_SERIES_ROLE, number)
-        series.SetName(f"{name} {probability:.2f}")
-        series.SetYColumnName(name)
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetTitle(f"{prediction.target}: {prediction.predicted}")
-    chart.EndModify(was_modifying)
-
-
-# --- explanation --------------------------------------------------------------------------------------------------
-
-
-def _add_explanation(
-    node: slicer.vtkMRMLTableNode, result: ClassificationResult, reference_node: slicer.vtkMRMLVolumeNode | None
-) -> slicer.vtkMRMLScalarVolumeNode:
-    scene, explanation = node.GetScene(), result.explanation
-    volume = add_volume(scene, explanation.volume, result_name("explanation", result.provenance, reference_node))
-    describe_node(volume, result.provenance)
-    volume.SetAttribute(TARGET_ATTRIBUTE, explanation.target)
-    volume.SetAttribute(PREDICTED_ATTRIBUTE, explanation.predicted)
-    display, limit = volume.GetDisplayNode(), color_limit(explanation)
-    display.SetAndObserveColorNodeID(_color_node(scene).GetID())
-    display.SetWindowLevelMinMax(-limit, limit)
-    return volume
-
-
-def _color_node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
-    """Return the colours of explanations: transparent around 0, where a region hardly matters."""
-    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
-        node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
-        if node.GetAttribute(_COLORS_ATTRIBUTE) is not None:
-            return node
-    node = new_node(scene, "vtkMRMLColorTableNode", "NNMamba explanation")
-    node.SetAttribute(_COLORS_ATTRIBUTE, "explanation")
-    node.SetTypeToUser()
-    node.SetNumberOfColors(_COLOR_COUNT)
-    # Slicer's slice views take any opacity but 0 for 1: so what is weak is dark.
-    for index, part in enumerate(np.linspace(-1, 1, _COLOR_COUNT).tolist()):
-        color = np.array(FOR_COLOR if part > 0 else AGAINST_COLOR) * abs(part)
-        node.SetColor(index, f"{part:+.2f}", *color.tolist(), float(abs(part) >= _LEAST_SHOWN))
-    return node
-
-
-def _explanation_of(node: slicer.vtkMRMLScalarVolumeNode | None) -> Explanation | None:
-    if node is None or node.GetImageData() is None:
-        return None
-    target, predicted = node.GetAttribute(TARGET_ATTRIBUTE), node.GetAttribute(PREDICTED_ATTRIBUTE)
-    return Explanation(target or "", predicted or "", volume_from_node(node, check=False))

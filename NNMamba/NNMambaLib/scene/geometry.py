@@ -1,4 +1,4 @@
-"""Matrices and voxels between VTK and numpy. MRML has positions in RAS, the rest of the package in LPS."""
+"""Converts matrices and voxels between VTK and numpy. Positions are RAS in MRML and LPS in the rest of the library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def world_matrix(transform: slicer.vtkMRMLTransformNode) -> np.ndarray:
 
 
 def ijk_to_ras(node: slicer.vtkMRMLVolumeNode, image: vtk.vtkImageData) -> np.ndarray:
-    """Return the matrix from the array's indices, which start at 0 also where the image's extent does not."""
+    """Return the matrix from array indices, which start at 0 even where the image's extent does not, to RAS in mm."""
     import vtk
 
     matrix = vtk.vtkMatrix4x4()

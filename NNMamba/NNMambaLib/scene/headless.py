@@ -15,8 +15,8 @@ from NNMambaLib.files import atomic_file
 if TYPE_CHECKING:
     import slicer
 
-# Those whose nodes the package reads and writes. Terminologies' would look for vocabulary files that come with the
-# application alone; entries are kept as text and need none.
+# The logics of the nodes that the library reads and writes. That of terminologies would look for vocabulary files,
+# which only the application has; terminology entries are kept as text and need none.
 _MODULE_LOGICS = {
     "Volumes": "vtkSlicerVolumesLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
@@ -27,9 +27,9 @@ _MODULE_LOGICS = {
 
 @contextmanager
 def headless_scene() -> Iterator[slicer.vtkMRMLScene]:
-    """Give an empty scene with the logics that volumes, segmentations, markups and tables need; clear it at the end.
+    """Give an empty scene with the logics of volumes, segmentations, markups and tables; clear it at the end.
 
-    Nodes are of no use after the block.
+    Nodes must not be used after the block.
 
     Raises:
         OutputError: if Slicer's libraries are not installed.
@@ -40,7 +40,7 @@ def headless_scene() -> Iterator[slicer.vtkMRMLScene]:
 
 @contextmanager
 def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
-    """Give the application logic of a scene as `headless_scene` does."""
+    """Give the application logic of a scene like that of `headless_scene`."""
     slicer = slicer_libraries()
     import vtk
 
@@ -48,7 +48,7 @@ def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
         scene = slicer.vtkMRMLScene()
         application = slicer.vtkSlicerApplicationLogic()
         application.SetTemporaryPath(folder)
-        # The libraries come without Slicer's folders; unset paths make the colour logic complain.
+        # The libraries come without Slicer's folders, and the colour logic warns of unset paths.
         application.SetHomeDirectory(folder)
         application.SetShareDirectory(folder)
         application.SetMRMLScene(scene)
@@ -76,9 +76,9 @@ def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
 
 
 def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
-    """Write a scene with all its data to a ``.mrb`` file, which appears whole or not at all.
+    """Write a scene with all its data to a ``.mrb`` file, which appears complete or not at all.
 
-    Nodes that had no storage node are given one.
+    Nodes without a storage node get one.
 
     Raises:
         OutputError: if the path does not end in ``.mrb``, or a node or the file cannot be written.
@@ -88,7 +88,7 @@ def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     if path.suffix.lower() != ".mrb":
         raise OutputError(f"{path} is no scene bundle by its name: end it in .mrb.")
     with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix=".nnmamba-", dir=path.parent) as folder:
-        # The folder inside the bundle takes the file's name, so that must be the final one.
+        # The folder within the bundle has the name of the file, which must therefore be the final one.
         bundle = Path(folder) / path.name
         messages = slicer.vtkMRMLMessageCollection()
         if not scene.WriteToMRB(str(bundle), None, messages) or not bundle.exists():
@@ -97,7 +97,7 @@ def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
 
 
 def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
-    """Read a ``.mrb`` file into a scene of `headless_scene`, beside what it holds.
+    """Read a ``.mrb`` file into a scene of `headless_scene`, in addition to what it holds.
 
     Raises:
         VolumeError: if the file is missing or damaged.
@@ -106,7 +106,7 @@ def read_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     if not Path(path).is_file():
         raise VolumeError(f"There is no file {path}: check the path.")
     messages = slicer.vtkMRMLMessageCollection()
-    # A bundle that cannot be read leaves the process in a folder that is removed then.
+    # A bundle that cannot be read would leave the process in a folder that is then removed.
     with chdir("."):
         read = scene.ReadFromMRB(str(Path(path).absolute()), False, messages)
     if not read:

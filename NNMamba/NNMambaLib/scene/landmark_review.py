@@ -1,7 +1,7 @@
-"""Reviewing the landmarks of a fiducial list: what was predicted, what was moved, what was accepted.
+"""The review of the landmarks of a fiducial list: which were predicted, moved and accepted.
 
-All of it is kept in the list's own attributes, so that it is saved and loaded with the scene. Positions are in RAS mm:
-in the attributes in the list's own space, elsewhere in world space.
+The review is kept in the list's attributes, so it is saved and loaded with the scene. Positions are RAS in mm: in the
+list's own space in the attributes, in world space elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from NNMambaLib.scene.landmarks import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
 if TYPE_CHECKING:
     import slicer
 
-# A point that lies nearer to where it was predicted, in mm, was not moved.
+# A point this close to its predicted position, in mm, was not moved.
 _UNMOVED = 1e-3
 
 
@@ -37,12 +37,12 @@ class ReviewState(Enum):
 
 @dataclass(frozen=True)
 class ReviewedLandmark:
-    """A landmark as it stands.
+    """A landmark in its present state.
 
     Attributes:
         confidence: of the prediction, 0..1.
-        position: where the point is now; None where it is undefined.
-        predicted: where the model found it; None where it did not.
+        position: present position, world RAS in mm; None where it is undefined.
+        predicted: position that the model found, world RAS in mm; None where it found none.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ReviewedLandmark:
 
 
 def is_reviewable(node: slicer.vtkMRMLMarkupsNode | None) -> bool:
-    """Tell whether a node is a list of landmarks from a model."""
+    """Return whether a node is a list of landmarks from a model."""
     return node is not None and node.GetAttribute(PREDICTED_ATTRIBUTE) is not None
 
 
@@ -76,14 +76,14 @@ def control_point(node: slicer.vtkMRMLMarkupsNode, name: str) -> int:
 
 
 def accept(node: slicer.vtkMRMLMarkupsNode, name: str) -> None:
-    """Mark a landmark as reviewed, as it stands, and lock its point; moved later, it must be accepted again."""
+    """Accept a landmark at its present position and lock its point; once moved, it must be accepted again."""
     position = _position(node, control_point(node, name))
     _keep_accepted(node, {**_accepted(node), name: position})
     node.SetNthControlPointLocked(control_point(node, name), True)
 
 
 def reset(node: slicer.vtkMRMLMarkupsNode, name: str) -> None:
-    """Put a landmark back where the model found it, undefined where it did not; a deleted point comes back."""
+    """Put a landmark back where the model found it, or make it undefined; a deleted point is added again."""
     (predicted,) = (landmark.predicted for landmark in reviewed_landmarks(node) if landmark.name == name)
     _keep_accepted(node, {key: value for key, value in _accepted(node).items() if key != name})
     index = control_point(node, name)
@@ -97,7 +97,7 @@ def reset(node: slicer.vtkMRMLMarkupsNode, name: str) -> None:
 
 
 def write_review(node: slicer.vtkMRMLMarkupsNode, path: str | Path) -> None:
-    """Write the landmarks of a list as a table (.csv), whole or not at all.
+    """Write the landmarks of a list as a table (.csv), completely or not at all.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -126,7 +126,8 @@ def _state(position: tuple[float, ...] | None, predicted: list[float] | None) ->
 def _position(node: slicer.vtkMRMLMarkupsNode, index: int) -> tuple[float, float, float] | None:
     if index < 0 or node.GetNthControlPointPositionStatus(index) != node.PositionDefined:
         return None
-    return tuple(node.GetNthControlPointPosition(index))
+    x, y, z = node.GetNthControlPointPosition(index)
+    return x, y, z
 
 
 def _to_world(node: slicer.vtkMRMLMarkupsNode, position) -> tuple[float, float, float] | None:
@@ -134,7 +135,8 @@ def _to_world(node: slicer.vtkMRMLMarkupsNode, position) -> tuple[float, float, 
         return None
     world = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(list(position), world)
-    return tuple(world)
+    x, y, z = world
+    return x, y, z
 
 
 def _accepted(node: slicer.vtkMRMLMarkupsNode) -> dict[str, tuple[float, float, float] | None]:

@@ -1,4 +1,4 @@
-"""Landmarks into a MRML scene: new fiducial lists, and in place of the points that a list holds."""
+"""Landmarks as fiducial lists of a MRML scene: new lists, or in place of the points that a list holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from NNMambaLib.export.markups_file import landmark_description
 from NNMambaLib.results import LandmarksResult
-from NNMambaLib.scene.nodes import all_or_nothing, new_result_node, result_name
+from NNMambaLib.scene.nodes import all_or_nothing, in_scene, new_result_node, result_name
 from NNMambaLib.scene.provenance import describe_node
 from NNMambaLib.volumes.volume import LPS_TO_RAS
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     import slicer
 
 
-# Of a fiducial list: what the model said of each landmark, so that a review can go back to it, and which were accepted.
+# Attributes of a fiducial list: the predicted landmarks, to which a review can return, and those that were accepted.
 PREDICTED_ATTRIBUTE = "NNMamba.Predicted"
-
-
 ACCEPTED_ATTRIBUTE = "NNMamba.Accepted"
 
 
@@ -60,22 +58,41 @@ def replace_landmarks(
         raise
 
 
+def put_landmarks(
+    result: LandmarksResult,
+    reference_node: slicer.vtkMRMLVolumeNode,
+    output: slicer.vtkMRMLMarkupsFiducialNode | None = None,
+    name: str | None = None,
+) -> slicer.vtkMRMLMarkupsFiducialNode:
+    """Put a result into the scene of the volume it is of, and return its fiducial list.
+
+    Args:
+        output: the list whose points are replaced; None, or one that was removed, adds a list.
+        name: of a new list; see `add_landmarks`.
+    """
+    output = in_scene(output)
+    if output is None:
+        return add_landmarks(reference_node.GetScene(), result, reference_node, name)
+    replace_landmarks(output, result, reference_node)
+    return output
+
+
 def _fill_landmarks(
     node: slicer.vtkMRMLMarkupsFiducialNode,
     result: LandmarksResult,
     reference_node: slicer.vtkMRMLVolumeNode | None,
 ) -> None:
-    """Add a result's landmarks to a list without any, and keep beside them what was predicted."""
+    """Add a result's landmarks to an empty list, and keep what was predicted in its attributes."""
     predicted = []
     for landmark in result.landmarks:
-        position = (LPS_TO_RAS @ (*landmark.position, 1.0))[:3].tolist() if landmark.found else None
+        position = None if landmark.position is None else (LPS_TO_RAS @ (*landmark.position, 1.0))[:3].tolist()
         index = node.AddControlPointWorld(position or [0.0, 0.0, 0.0], landmark.name)
         node.SetNthControlPointDescription(index, landmark_description(landmark))
         if reference_node is not None:
             node.SetNthControlPointAssociatedNodeID(index, reference_node.GetID())
         if not landmark.found:
             node.UnsetNthControlPointPosition(index)
-        # In the list's own space: a transform that it is put under later moves what was predicted, too.
+        # In the list's own space, so that a transform of the list moves its predictions too.
         own = list(node.GetNthControlPointPosition(index)) if landmark.found else None
         predicted.append({"name": landmark.name, "position": own, "confidence": landmark.confidence})
     node.SetAttribute(PREDICTED_ATTRIBUTE, json.dumps(predicted))

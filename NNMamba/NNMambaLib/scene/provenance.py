@@ -1,4 +1,4 @@
-"""Where a result comes from, kept in the attributes of its node."""
+"""The provenance of a result, kept in the attributes of its node."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from NNMambaLib.results import RESEARCH_USE, Provenance
 if TYPE_CHECKING:
     import slicer
 
-
-# Attributes of a result's node, after "NNMamba.", and the fields of `Provenance` that they hold.
+# Attributes of a result's node, without "NNMamba.", and the fields of `Provenance` that they hold.
 _PROVENANCE = {
     "Model": "model",
     "ModelVersion": "model_version",
@@ -25,13 +24,11 @@ _PROVENANCE = {
     "Seconds": "seconds",
     "Notices": "notices",
 }
-
-
 _AS_JSON = ("Options", "Seconds", "Notices")
 
 
 def describe_node(node: slicer.vtkMRMLNode, provenance: Provenance) -> None:
-    """Let a node carry where its result comes from; see `provenance_of`."""
+    """Write the provenance of a result into the attributes of its node; see `provenance_of`."""
     for name, value in provenance_attributes(provenance).items():
         node.SetAttribute(name, value)
 
@@ -44,7 +41,7 @@ def provenance_attributes(provenance: Provenance) -> dict[str, str]:
 
 
 def provenance_of(node: slicer.vtkMRMLNode) -> Provenance | None:
-    """Return where a node's result comes from, None where it is no result."""
+    """Return the provenance of a node's result, None where the node is not a result."""
     values = {key: node.GetAttribute(f"NNMamba.{key}") for key in _PROVENANCE}
     if None in values.values():
         return None

@@ -34,7 +34,7 @@ _PROBE_SECONDS = 120
 
 @lru_cache(maxsize=1)
 def render_window_class() -> str:
-    """Return the name of VTK's class of windows that can be drawn into here.
+    """Return the name of the VTK window class that can be drawn into on this machine.
 
     Found out in a process of its own, since drawing without a driver may end the process.
 
@@ -73,7 +73,7 @@ def add_slice(
     extent: np.ndarray,
     pixels: tuple[int, int],
 ) -> slicer.vtkMRMLSliceLogic:
-    """Add a slice through a volume to an application's scene; it lasts as long as the logic that is returned.
+    """Add a slice through a volume to an application's scene; it exists as long as the returned logic.
 
     Args:
         orientation: ``Axial``, ``Sagittal`` or ``Coronal``.
@@ -165,7 +165,7 @@ def _drawn(
 
     window = getattr(vtk, render_window_class())()
     window.SetOffScreenRendering(True)
-    # With eight samples, translucent surfaces were lost under depth peeling.
+    # With eight samples, depth peeling loses translucent surfaces.
     window.SetMultiSamples(0)
     window.SetAlphaBitPlanes(True)
     window.SetSize(*pixels)

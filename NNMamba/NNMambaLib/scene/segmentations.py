@@ -12,7 +12,8 @@ from NNMambaLib.export.segments import TERMINOLOGY_TAG, segment_ids, terminology
 from NNMambaLib.models.manifest import Label
 from NNMambaLib.results import Provenance, SegmentationResult
 from NNMambaLib.scene.geometry import filled_image, vtk_matrix, world_matrix
-from NNMambaLib.scene.nodes import all_or_nothing, new_result_node, result_name
+from NNMambaLib.scene.nodes import all_or_nothing, in_scene, new_result_node, result_name
+from NNMambaLib.scene.probability_volumes import add_probability_volumes
 from NNMambaLib.scene.provenance import describe_node, provenance_attributes
 from NNMambaLib.volumes.volume import LPS_TO_RAS, Volume
 
@@ -27,13 +28,13 @@ def add_segmentation(
     name: str | None = None,
     closed_surface: bool = False,
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Add a segmentation: one segment a label, also for labels without voxels, all in one layer.
+    """Add a segmentation with one segment for each label, also for labels without voxels, all in one layer.
 
     Args:
         reference_node: the volume that was segmented; its geometry becomes the segmentation's reference geometry.
-            Without it, the labels' own grid does.
+            Without it, the labels' own grid is used.
         name: of the node; by default the reference's or the model's, with "segmentation".
-        closed_surface: make the surfaces for 3-D views too.
+        closed_surface: also make the surfaces that 3-D views show.
     """
     with all_or_nothing(scene):
         name = name or result_name("segmentation", result.provenance, reference_node)
@@ -47,7 +48,7 @@ def add_segmentation(
 
 @dataclass(frozen=True)
 class SegmentationContent:
-    """What a segmentation node held: its segments and what its attributes said of them."""
+    """The content of a segmentation node: its segments, and the attributes that describe them."""
 
     segmentation: slicer.vtkSegmentation
     attributes: dict[str, str | None]
@@ -84,6 +85,32 @@ def replace_segmentation(
     finally:
         node.EndModify(was_modifying)
     return before
+
+
+def put_segmentation(
+    result: SegmentationResult,
+    reference_node: slicer.vtkMRMLVolumeNode,
+    output: slicer.vtkMRMLSegmentationNode | None = None,
+    name: str | None = None,
+) -> tuple[slicer.vtkMRMLSegmentationNode, SegmentationContent | None]:
+    """Put a result with its probability and uncertainty volumes into the scene of the volume it is of, all or nothing.
+
+    Args:
+        output: the node whose content is replaced; None, or one that was removed, adds a node.
+        name: of a new node; see `add_segmentation`.
+
+    Returns:
+        The node, and what it held before: None where it is new.
+
+    Raises:
+        VolumeError: see `replace_segmentation`.
+    """
+    scene, output = reference_node.GetScene(), in_scene(output)
+    with all_or_nothing(scene):
+        add_probability_volumes(scene, result, reference_node)
+        if output is None:
+            return add_segmentation(scene, result, reference_node, name), None
+        return output, replace_segmentation(output, result, reference_node)
 
 
 def restore_segmentation(node: slicer.vtkMRMLSegmentationNode, content: SegmentationContent) -> None:

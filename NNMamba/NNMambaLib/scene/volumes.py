@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import slicer
     import vtk
 
-# Of the voxels, below and above which the display is black and white.
+# Percentiles of the voxels at which the display turns black and white.
 _WINDOW_PERCENTILES = (0.5, 99.5)
 _WINDOW_SAMPLES = 1_000_000
 
@@ -30,7 +29,7 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volu
     lattice, as Slicer does when it hardens one. The node is never changed.
 
     Args:
-        check: look at every voxel for what no model can use; the engine does so in any case.
+        check: look at every voxel for values that no model can use; the engine does so in any case.
 
     Raises:
         VolumeError: if the node has no voxels, is a single slice, cannot be resampled, or no model can use it.
@@ -50,14 +49,6 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volu
     if check:
         check_voxels(volume)
     return volume
-
-
-def volumes_from_nodes(
-    nodes: slicer.vtkMRMLVolumeNode | Sequence[slicer.vtkMRMLVolumeNode],
-) -> tuple[slicer.vtkMRMLVolumeNode, list[Volume]]:
-    """Return the first of one or several volume nodes, and the volume of each; see `volume_from_node`."""
-    nodes = list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
-    return nodes[0], [volume_from_node(node) for node in nodes]
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = None) -> slicer.vtkMRMLScalarVolumeNode:

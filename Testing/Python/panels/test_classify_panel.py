@@ -62,9 +62,14 @@ def expected_rows(result):
     ]
 
 
-def shown_chart(widget):
+def plot_view(host):
+    """Return the node of the panel's plot view."""
+    return host.scene.GetFirstNodeByName("NNMamba Classify")
+
+
+def shown_chart(host):
     """Return the chart in the panel's plot view."""
-    return widget.lifecycle.panel._task._view_node.GetPlotChartNode()
+    return plot_view(host).GetPlotChartNode()
 
 
 def layers(host):
@@ -94,6 +99,23 @@ def test_question_can_be_chosen_where_it_matters(ui):
     assert ui.questionComboBox.enabled
 
 
+def test_question_and_precision_of_a_job_are_the_parameter_nodes(host, widget, ui):
+    from NNMambaLib.panel.shared_worker import shared_worker
+
+    parameters = widget.logic.getParameterNode()
+    # What the panel shows at first is in the node too.
+    assert parameters.question == "side"
+    parameters.explain, parameters.question, parameters.precision = True, "contrast", "bfloat16"
+    assert ui.questionComboBox.currentText == "contrast"
+    ui.applyButton.click()
+    request = shared_worker().jobs[0].request
+    assert (request.options, request.precision) == ({"explain": "contrast"}, "bfloat16")
+    ui.applyButton.click()
+    host.wait(lambda: not widget.lifecycle.panel.running, 60)
+    parameters.question = "another model's"
+    assert parameters.question == ui.questionComboBox.currentText == "side"
+
+
 # --- result ------------------------------------------------------------------------------------------------------
 
 
@@ -111,11 +133,11 @@ def test_apply_lists_the_engines_answers(host, widget, ui, expected):
 def test_bars_are_those_of_the_question_selected(host, widget, ui, expected):
     run(host, widget)
     side, contrast = expected.predictions
-    chart = shown_chart(widget)
+    chart = shown_chart(host)
     assert chart.GetTitle() == f"side: {side.predicted}"
     assert chart.GetNumberOfPlotSeriesNodes() == 2
     ui.answersTable.selectRow(3)
-    assert shown_chart(widget) is chart
+    assert shown_chart(host) is chart
     assert chart.GetTitle() == f"contrast: {contrast.predicted}"
     names = [chart.GetNthPlotSeriesNode(number).GetName() for number in range(chart.GetNumberOfPlotSeriesNodes())]
     assert names == [f"{name} {probability:.2f}" for name, probability in contrast.probabilities.items()]
@@ -125,7 +147,7 @@ def test_layout_of_the_application_stays_as_it_is(host, widget):
     layout, views = host.layout.layout, host.layout.plotViewCount
     run(host, widget)
     assert (host.layout.layout, host.layout.plotViewCount) == (layout, views)
-    view = widget.lifecycle.panel._task._view_node
+    view = plot_view(host)
     assert view.GetParentLayoutNode() is not None
     assert not view.GetSaveWithScene()
     assert not view.GetDoPropagatePlotChartSelection()
@@ -145,7 +167,7 @@ def test_explanation_is_shown_over_the_volume(host, head, widget, ui, expected):
         assert layer.GetBackgroundVolumeID() == head.GetID()
         assert layer.GetForegroundVolumeID() == node.GetID()
         assert 0 < layer.GetForegroundOpacity() < 1
-    assert shown_chart(widget).GetTitle().startswith("contrast: ")
+    assert shown_chart(host).GetTitle().startswith("contrast: ")
     assert f"orange regions speak for {expected.explanation.predicted}" in ui.explanationLabel.text
     # It is a result: the panel must not take it for an input.
     assert ui.inputSelector0.currentNode() is head
@@ -249,7 +271,7 @@ def test_settings_and_result_survive_saving_and_loading_the_scene(host, widget, 
     assert ui.deviceComboBox.currentText == "cpu"
     assert ui.outputSelector.currentNode().GetName() == "head t1 classification"
     assert rows(ui) == answers
-    assert shown_chart(widget).GetTitle().startswith("contrast: ")
+    assert shown_chart(host).GetTitle().startswith("contrast: ")
     assert ui.reportButton.enabled
     host.dialogs.answer(str(tmp_path / "report.html"), "Save report")
     ui.reportButton.click()
@@ -265,7 +287,7 @@ def test_scene_that_is_loaded_while_another_panel_is_shown_has_its_result(host, 
     widget.enter()
     host.process_events()
     assert rows(ui) == answers
-    assert shown_chart(widget) is not None
+    assert shown_chart(host) is not None
 
 
 def test_explanation_is_never_taken_for_an_input(host, head, widget, ui):

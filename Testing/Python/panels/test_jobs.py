@@ -32,13 +32,14 @@ def panel(widget):
 
 
 @pytest.fixture
-def many_tiles(widget, monkeypatch):
-    """Make jobs long enough to be interrupted; return a function that sets the tiles' distance, in tiles."""
-    task = widget.lifecycle.panel._task
-    options = task.options
+def many_tiles(widget):
+    """Make jobs long enough to be interrupted; return a function that sets the tiles' distance, in tiles.
+
+    The panel's own slider ends at 0.25; a scene's file may hold any number.
+    """
 
     def step(length):
-        monkeypatch.setattr(task, "options", lambda: {**options(), "step": length})
+        widget.logic.getParameterNode().parameterNode.SetParameter("step", str(length))
 
     step(0.02)
     return step

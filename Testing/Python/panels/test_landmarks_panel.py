@@ -51,6 +51,19 @@ def test_apply_adds_one_list_with_every_landmark(host, head, widget, ui):
     assert node.GetNthControlPointAssociatedNodeID(0) == head.GetID()
 
 
+def test_every_option_of_a_job_is_the_parameter_nodes(host, widget, ui):
+    from NNMambaLib.panel.shared_worker import shared_worker
+
+    parameters = widget.logic.getParameterNode()
+    parameters.step, parameters.padSmall, parameters.device, parameters.precision = 0.75, True, "cpu", "bfloat16"
+    ui.applyButton.click()
+    request = shared_worker().jobs[0].request
+    assert request.options == {"step": 0.75, "pad_small": True}
+    assert (request.device, request.precision) == ("cpu", "bfloat16")
+    ui.applyButton.click()
+    host.wait(lambda: not widget.lifecycle.panel.running, 60)
+
+
 def test_existing_list_is_replaced(host, widget, ui):
     import slicer
 

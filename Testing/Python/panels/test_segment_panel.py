@@ -113,6 +113,108 @@ def test_output_under_a_transform_lies_where_the_voxels_are_seen(host, head, wid
     assert isinstance(node, slicer.vtkMRMLSegmentationNode)
 
 
+def test_every_option_of_a_job_is_the_parameter_nodes(host, widget, ui):
+    from NNMambaLib.panel.shared_worker import shared_worker
+
+    parameters = widget.logic.getParameterNode()
+    parameters.mirror = parameters.padSmall = parameters.probabilities = parameters.uncertainty = True
+    parameters.step, parameters.device, parameters.precision = 0.75, "cpu", "bfloat16"
+    ui.applyButton.click()
+    request = shared_worker().jobs[0].request
+    assert (request.model, request.device, request.precision) == ("nearest-number", "cpu", "bfloat16")
+    assert request.options == {
+        "mirror": True, "step": 0.75, "pad_small": True, "probabilities": True, "uncertainty": True,
+    }  # fmt: skip
+    ui.applyButton.click()
+    host.wait(lambda: not widget.lifecycle.panel.running, 60)
+    # The widgets show what is run.
+    assert ui.mirrorCheckBox.checked
+    assert ui.precisionComboBox.currentText == "bfloat16"
+
+
+def test_model_of_the_parameter_node_is_the_panels(widget, ui):
+    parameters = widget.logic.getParameterNode()
+    parameters.model = "brain-structures"
+    assert ui.modelComboBox.currentData == "brain-structures"
+    assert ui.inputSelector0Label.text == "MR:"
+    parameters.model = "nearest-number"
+    assert ui.inputSelector0Label.text == "intensity:"
+
+
+def test_precision_is_float32_unless_asked_for(widget, ui):
+    assert ui.precisionComboBox.currentText == "float32"
+    ui.precisionComboBox.currentText = "bfloat16"
+    assert widget.logic.getParameterNode().precision == "bfloat16"
+
+
+def test_manifests_are_read_once_until_they_change(host, widget, ui, models_folder, tmp_path, monkeypatch):
+    import shutil
+
+    from NNMambaLib.models import package
+
+    read = []
+    parse = package.parse_manifest
+    monkeypatch.setattr(package, "parse_manifest", lambda text, source: read.append(source) or parse(text, source))
+    shutil.copytree(models_folder, tmp_path / "models")
+    monkeypatch.setenv("NNMAMBA_MODELS", str(tmp_path / "models"))
+    widget.enter()
+    assert len(read) == len(set(read)) == 3
+    widget.enter()
+    assert len(read) == 3
+    manifest = tmp_path / "models" / "nearest-number" / "model.json"
+    manifest.write_text(manifest.read_text().replace('"licence": "', '"licence": "Changed, was '))
+    widget.enter()
+    assert read[3:] == [str(manifest)]
+    assert "Changed, was" in ui.modelLabel.text
+
+
+def test_script_waits_for_the_job_of_the_panel(host, head, widget, ui):
+    from NNMambaLib.panel.shared_worker import shared_worker
+
+    ui.applyButton.click()
+    node = widget.logic.process(head, "nearest-number")
+    assert not widget.lifecycle.panel.running
+    assert segment_names(ui.outputSelector.currentNode()) == segment_names(node) == ["low", "middle", "high"]
+    process = shared_worker().pid
+    widget.logic.process(head, "nearest-number")
+    assert shared_worker().pid == process
+
+
+def test_application_lives_while_a_script_waits(host, head, widget):
+    import qt
+
+    ticks = []
+    timer = qt.QTimer()
+    timer.connect("timeout()", lambda: ticks.append(None))
+    timer.start(10)
+    widget.logic.process(head, "nearest-number")
+    timer.stop()
+    assert len(ticks) > 1
+
+
+def test_error_of_a_script_is_raised_and_shown_nowhere(host, head, widget, scene_content):
+    from NNMambaLib.errors import NNMambaError
+
+    before = scene_content()
+    with pytest.raises(NNMambaError, match="does not allow mirroring"):
+        widget.logic.process(head, "nearest-number", mirror=True)
+    assert scene_content() == before
+    assert not host.dialogs.shown
+
+
+def test_scripts_may_run_within_the_progress_of_others(host, head, widget):
+    """An observer or a timer may call while a call is under way; neither waits for the other."""
+    inner = []
+
+    def once(progress):
+        if not inner:
+            inner.append(None)
+            inner[0] = widget.logic.process(head, "nearest-number")
+
+    outer = widget.logic.process(head, "nearest-number", onProgress=once)
+    assert segment_names(outer) == segment_names(inner[0]) == ["low", "middle", "high"]
+
+
 def test_settings_survive_saving_and_loading_the_scene(host, head, ui, tmp_path):
     ui.stepSlider.value = 0.75
     ui.mirrorCheckBox.checked = True

@@ -158,7 +158,9 @@ def test_a_users_own_table_can_be_the_output(scene, head, explained):
     assert bars(table)[0] == "Sex: female"
 
 
-@pytest.mark.parametrize("stage", ["_add_chart", "_color_node", "_table"])
+@pytest.mark.parametrize(
+    "stage", ["classifications.add_chart", "explanation_volume.color_limit", "classifications.vtk_table"]
+)
 def test_a_failure_leaves_table_and_scene_as_they_were(scene, head, classification, explained, monkeypatch, stage):
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "mine")
     before, content = ids(scene), table.GetTable()
@@ -166,7 +168,7 @@ def test_a_failure_leaves_table_and_scene_as_they_were(scene, head, classificati
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(f"NNMambaLib.scene.classifications.{stage}", fail)
+    monkeypatch.setattr(f"NNMambaLib.scene.{stage}", fail)
     for change in (
         lambda: add_classification(scene, explained, head),
         lambda: replace_classification(table, explained, head),

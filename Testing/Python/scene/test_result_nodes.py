@@ -1,6 +1,7 @@
 """Results as nodes: what they hold, where they lie, where they say they come from, and nothing if adding fails."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import scene_checks
 from NNMambaLib.scene.classifications import add_classification
 from NNMambaLib.scene.landmarks import add_landmarks
-from NNMambaLib.scene.segmentations import add_segmentation
+from NNMambaLib.scene.segmentations import add_segmentation, put_segmentation
 from NNMambaLib.scene.volumes import add_volume, volume_from_node
 from NNMambaLib.volumes.volume import Volume
 from scene_checks import vtk_matrix
@@ -116,7 +117,6 @@ def test_a_second_result_gets_a_name_of_its_own(scene, segmentation):
 
 @pytest.mark.parametrize("adder", ["segmentation", "landmarks", "classification"])
 def test_a_failure_leaves_the_scene_as_it_was(scene, volume, segmentation, landmarks, classification, adder):
-    from dataclasses import replace
 
     reference = add_volume(scene, volume, "head")
     before = ids(scene)
@@ -139,22 +139,47 @@ def test_a_failure_leaves_the_scene_as_it_was(scene, volume, segmentation, landm
     assert not scene.IsBatchProcessing()
 
 
-def test_a_failure_midway_leaves_the_scene_as_it_was(scene, segmentation, monkeypatch):
-    import slicer
+@pytest.fixture
+def third_segment_fails(monkeypatch):
+    colored = []
 
-    before = ids(scene)
-    made = []
-
-    def third_time_fails(*arguments):
-        made.append(arguments)
-        if len(made) == 3:
+    def third_time_fails(label):
+        colored.append(label)
+        if len(colored) == 3:
             raise MemoryError
-        return slicer.vtkSegment()
+        return (1.0, 0.0, 0.0)
 
-    monkeypatch.setattr("NNMambaLib.scene.segmentations._segment", third_time_fails)
+    monkeypatch.setattr("NNMambaLib.scene.segmentations.unit_color", third_time_fails)
+
+
+def test_a_failure_midway_leaves_the_scene_as_it_was(scene, segmentation, third_segment_fails):
+    before = ids(scene)
     with pytest.raises(MemoryError):
         add_segmentation(scene, segmentation)
     assert ids(scene) == before
+
+
+def test_a_failure_midway_leaves_output_and_scene_as_they_were(scene, volume, segmentation, third_segment_fails):
+    reference = add_volume(scene, volume)
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    output.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    uncertainty = Volume(np.zeros(volume.array.shape, np.float32), volume.matrix)
+    before = ids(scene)
+    with pytest.raises(MemoryError):
+        put_segmentation(replace(segmentation, uncertainty=uncertainty), reference, output)
+    assert ids(scene) == before
+    assert output.GetSegmentation().GetNumberOfSegments() == 1
+    assert output.GetSegmentation().GetNthSegmentID(0) == "tumour"
+
+
+def test_output_that_was_removed_is_made_again(scene, volume, segmentation):
+    reference = add_volume(scene, volume)
+    output = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    scene.RemoveNode(output)
+    node, before = put_segmentation(segmentation, reference, output)
+    assert node.GetScene() is scene
+    assert node is not output
+    assert before is None
 
 
 def test_scene_code_needs_no_torch():

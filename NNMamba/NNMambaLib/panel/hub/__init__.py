@@ -1,1 +1,1 @@
-"""The panel of the hub module, one file a section; `panel` puts them together."""
+"""The panel of the hub module: one file for each section, which `panel` puts together."""

@@ -1,4 +1,4 @@
-"""The section with the report for those who are to help."""
+"""The section with the diagnostic report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DiagnosticsSection:
     Args:
         ui: ``reportText``, ``copyReportButton``, ``diagnosticsCollapsibleButton``.
         needs: returns what the engine needs.
-        machine: returns what the worker reported of this machine, or None.
+        machine: returns the worker's report on this machine, None where there is none yet.
     """
 
     def __init__(self, ui, needs: Callable[[], list[Need]], machine: Callable[[], dict | None]):
@@ -31,12 +31,12 @@ class DiagnosticsSection:
         ui.diagnosticsCollapsibleButton.connect("contentsCollapsed(bool)", self._collapsed)
 
     def report(self) -> str:
-        """Return the report as things are now."""
+        """Return the report on the present state."""
         worker = shared_worker()
         return diagnostic_report(
             application=f"3D Slicer {slicer.app.applicationVersion}",
             needs=self._needs(),
-            machine=self._machine() or "not told by the engine",
+            machine=self._machine() or "not reported by the engine",
             worker=describe_worker(worker),
             last_error="" if worker.last_error is None else str(worker.last_error),
             log=worker.log,

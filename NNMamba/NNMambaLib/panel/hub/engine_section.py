@@ -1,4 +1,4 @@
-"""The section on the engine's process."""
+"""The section on the engine's process, the worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from NNMambaLib.worker.questions import Question
 
 
 class EngineSection:
-    """State of the worker, and the end of it.
+    """Shows the state of the worker, and stops it.
 
     Args:
         ui: ``engineStateLabel``, ``idleSpinBox``, ``stopButton``.
@@ -42,10 +42,10 @@ class EngineSection:
 
 
 def describe_worker(worker: WorkerClient) -> str:
-    """Return the worker's state with its process and memory, and what it works on."""
+    """Return the worker's state, its process and memory, and the job that it runs."""
     if worker.state is WorkerState.STOPPED:
         return _("Stopped: the engine's process starts with the first job.")
-    memory = _memory(worker.pid)
+    memory = "" if worker.pid is None else _memory(worker.pid)
     process = _("process {pid}").format(pid=worker.pid) + (f", {memory}" if memory else "")
     if worker.state is WorkerState.STARTING:
         return _("Starting ({process})").format(process=process)
@@ -62,7 +62,7 @@ def _describe_job(job: WorkerJob) -> str:
 
 
 def _memory(pid: int) -> str:
-    """Return the memory that a process holds; empty where it cannot be told."""
+    """Return the memory that a process holds; empty where it is not known."""
     try:
         import psutil
     except ImportError:

@@ -1,4 +1,4 @@
-"""Installing packages into Slicer's Python, by the means that this Slicer has."""
+"""Installs packages into Slicer's Python, with what this version of Slicer offers for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TORCH = "torch"
 
 
 def install(needs: Sequence[Need]) -> list[str]:
-    """Install packages, once the user has agreed; return a sentence for each optional one that could not be.
+    """Install packages that the user agreed to; return a sentence for each optional one that could not be installed.
 
     Raises:
-        SetupError: if one that is not optional cannot be installed. Those before it stay.
+        SetupError: if one that is not optional cannot be installed. Those before it stay installed.
     """
     before = fixed_versions()
     failures = []
@@ -44,20 +44,20 @@ def install(needs: Sequence[Need]) -> list[str]:
 
 
 def has_pytorch_extension() -> bool:
-    """Tell whether the PyTorch extension is there, which chooses PyTorch's build for the graphics card."""
+    """Return whether the PyTorch extension is installed, which chooses PyTorch's build for the graphics card."""
     return hasattr(slicer.modules, "pytorchutils")
 
 
 def _install_torch(need: Need) -> None:
     try:
-        import PyTorchUtils
+        import PyTorchUtils  # type: ignore[reportMissingImports] # a module of another extension
 
         with slicer.util.WaitCursor():
             torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
                 askConfirmation=False, torchVersionRequirement=str(need.requirement.specifier)
             )
     except Exception as error:
-        # Another extension's code, which promises nothing of what it raises.
+        # Another extension's code may raise anything.
         raise _failure([need], error) from error
     if torch is None:
         raise SetupError(_("PyTorch was not installed: try again in the module PyTorch Utils."))

@@ -1,4 +1,4 @@
-"""The section on devices and backends, which the worker is asked for."""
+"""The section on this machine's devices and backends, which the worker reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from NNMambaLib.worker.questions import Question
 
 
 class MachineSection:
-    """What this machine offers, with the reason against each device and backend that cannot be used.
+    """Shows what this machine offers, with the reason why a device or backend cannot be used.
 
     Args:
         ui: ``machineStateLabel``, ``machineTable``, ``machineButton``.
@@ -30,7 +30,7 @@ class MachineSection:
         fill_table(ui.machineTable, [])
 
     def refresh(self, can_ask: bool) -> None:
-        """Ask for what has not been told yet, where the engine can run."""
+        """Ask the worker where it has not answered yet and the engine can run."""
         self.ui.machineButton.enabled = can_ask and self._job is None
         if not can_ask:
             self._say(_("Set up NNMamba first."))
@@ -38,7 +38,7 @@ class MachineSection:
             self.look()
 
     def forget(self) -> None:
-        """Drop what was told: it holds no more."""
+        """Forget the last answer, which no longer holds."""
         self.report = None
 
     def look(self, checked: bool = False) -> None:
@@ -48,7 +48,7 @@ class MachineSection:
         self._job = shared_worker().submit(Question("machine"), on_finished=self._answered, on_failed=self._failed)
 
     def close(self) -> None:
-        """Wait for no answer any more."""
+        """Stop waiting for an answer."""
         if self._job is not None:
             self._job.on_finished = self._job.on_failed = lambda answer: None
             self._job.cancel()

@@ -34,12 +34,12 @@ class _Row:
 
 
 class ModelsSection:
-    """Lists, shows, installs and deletes models.
+    """Lists the installed models, shows their cards, installs and deletes models.
 
     Args:
         ui: ``modelsTable``, ``cardButton``, ``openFolderButton``, ``deleteButton``, ``installFolderButton``,
             ``installZipButton``, ``modelsMessageLabel``.
-        can_install: tells whether the engine can run, which verifies packages.
+        can_install: returns whether the engine can run, which verifies packages.
     """
 
     def __init__(self, ui, can_install: Callable[[], bool]):
@@ -63,7 +63,7 @@ class ModelsSection:
         self._selected()
 
     def close(self) -> None:
-        """Wait for no installation any more."""
+        """Stop waiting for an installation."""
         if self._job is not None:
             self._job.on_finished = self._job.on_failed = lambda answer: None
             self._job.cancel()
@@ -94,7 +94,10 @@ class ModelsSection:
         self.ui.modelsMessageLabel.visible = bool(text)
 
     def _show_card(self, checked: bool = False) -> None:
-        package = self._selection().package
+        row = self._selection()
+        if row is None or row.package is None:
+            return
+        package = row.package
         try:
             show_text(package.manifest.title or package.manifest.name, card_text(package))
         except NNMambaError as error:
@@ -112,6 +115,8 @@ class ModelsSection:
 
     def _delete(self, checked: bool = False) -> None:
         row = self._selection()
+        if row is None:
+            return
         asked = _("Delete the model {name} from {path}?").format(name=row.name, path=row.path)
         if not slicer.util.confirmYesNoDisplay(asked, windowTitle=_("Delete model")):
             return
@@ -138,7 +143,7 @@ class ModelsSection:
             self.install(path)
 
     def install(self, path: str | Path) -> None:
-        """Have a package verified and copied by the worker; ask before it takes the place of another."""
+        """Let the worker verify and copy a package; ask before it replaces another."""
         try:
             manifest = open_package(path).manifest
             replaced = installed_packages().get(manifest.name)
@@ -169,7 +174,7 @@ class ModelsSection:
 
 
 def card_text(package: ModelPackage) -> str:
-    """Return a model's card, or what its manifest says where it has none."""
+    """Return a model's card; where it has none, what its manifest says."""
     manifest = package.manifest
     return package.card() or f"# {manifest.title}\n\n{manifest.description}\n\n{manifest.intended_use}\n"
 
@@ -216,7 +221,7 @@ def _read(name: str, path: Path) -> _Row:
 
 
 def _tip(row: _Row) -> str:
-    return row.fault or f"{row.path}\n{row.package.manifest.licence}".rstrip()
+    return row.fault if row.package is None else f"{row.path}\n{row.package.manifest.licence}".rstrip()
 
 
 def _cells(row: _Row) -> list[str]:

@@ -1,4 +1,4 @@
-"""The hub's panel: set-up, models, machine, engine, self-test and diagnostic report."""
+"""The hub's panel: the sections on set-up, models, machine, engine, self-test and diagnostics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HubPanel:
 
     def __init__(self, ui, requirements: str | Path):
         self.ui = ui
-        # .ui files cannot tell a label which widget it names.
+        # A .ui file cannot set a label's buddy where the buddy comes later.
         ui.idleSpinBoxLabel.setBuddy(ui.idleSpinBox)
         self.setup = SetupSection(ui, requirements, self._packages_changed)
         self.models = ModelsSection(ui, lambda: self.setup.complete)
@@ -48,7 +48,7 @@ class HubPanel:
         self._timer.start()
 
     def exit(self) -> None:
-        """Another panel is shown; what runs goes on."""
+        """Another panel is shown; what runs continues."""
         self._timer.stop()
 
     def cleanup(self) -> None:
@@ -58,7 +58,7 @@ class HubPanel:
             section.close()
 
     def refresh(self) -> None:
-        """Look at everything anew."""
+        """Update every section."""
         self.setup.refresh()
         self.models.refresh()
         self.self_test.refresh(self.setup.complete)
@@ -66,7 +66,7 @@ class HubPanel:
         self.engine.refresh()
 
     def _fit_tables(self, collapsed: bool) -> None:
-        # What is collapsed has no width yet.
+        # A collapsed section has no width yet.
         if not collapsed:
             for name in ("requirementsTable", "modelsTable", "machineTable", "selfTestTable"):
                 fit_table(getattr(self.ui, name))

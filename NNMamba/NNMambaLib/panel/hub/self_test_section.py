@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -10,7 +12,7 @@ from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.panel.task_panel import describe_progress
 from NNMambaLib.progress import Progress
-from NNMambaLib.worker.self_test import SelfTest, Verdict
+from NNMambaLib.worker.self_test import SelfTest, Trial, Verdict
 
 _MARKS = {
     Verdict.WAITING: "",
@@ -50,15 +52,15 @@ class SelfTestSection:
         )
 
     def close(self) -> None:
-        """End a running test and show nothing of it."""
+        """Cancel a running test and stop showing it."""
         if self.test is not None:
             self.test.on_changed = lambda progress: None
             self.test.cancel()
 
     def _run_or_cancel(self, checked: bool = False) -> None:
-        if self.running:
+        if self.test is not None and self.test.running:
             self.test.cancel()
-            if self.running:
+            if self.test.running:
                 self.ui.selfTestButton.text = _("Stop at once")
                 self._say(_("Cancelling ..."))
             return
@@ -79,20 +81,21 @@ class SelfTestSection:
             self._say(describe_progress(progress))
             return
         self.ui.selfTestProgressBar.setRange(0, 0)
+        assert self.test is not None
         rows = []
         for trial in self.test.trials:
             verdict = f"{_MARKS[trial.verdict]} {_(trial.verdict.value)}".strip()
             seconds = "" if trial.seconds is None else f"{trial.seconds:.1f}"
             rows.append([trial.package.manifest.name, verdict, seconds, trial.outcome])
         fill_table(self.ui.selfTestTable, rows)
-        if not self.running:
-            self._end()
+        if not self.test.running:
+            self._end(self.test.trials)
 
-    def _end(self) -> None:
+    def _end(self, trials: Sequence[Trial]) -> None:
         self.ui.selfTestProgressBar.visible = False
         self.ui.selfTestButton.text = _("&Run self-test")
-        passed = sum(trial.verdict is Verdict.PASSED for trial in self.test.trials)
-        self._say(_("{passed} of {count} models passed.").format(passed=passed, count=len(self.test.trials)))
+        passed = sum(trial.verdict is Verdict.PASSED for trial in trials)
+        self._say(_("{passed} of {count} models passed.").format(passed=passed, count=len(trials)))
 
     def _say(self, text: str) -> None:
         self.ui.selfTestStateLabel.text = text

@@ -1,4 +1,4 @@
-"""The section that shows what is missing and installs it in one go."""
+"""The section that shows which packages are missing and installs them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import close_shared_worker, shared_worker
 from NNMambaLib.support.setup_check import Need, SetupError, missing_needs, platform_notice, read_needs
 
-# Kept while a set-up is under way, for what ends Slicer in the middle of it.
+# Set while a set-up is under way, so that it can be resumed where Slicer ends in the middle of it.
 UNDER_WAY_SETTING = "NNMamba/SetupUnderWay"
 
 
 class SetupSection:
-    """What the engine needs of Slicer's Python.
+    """Shows the packages that the engine needs in Slicer's Python, and installs them.
 
     Args:
         ui: ``setupStateLabel``, ``requirementsTable``, ``optionalCheckBox``, ``setupButton``.
@@ -43,7 +43,7 @@ class SetupSection:
         return not missing_needs(self.needs, with_optional=False)
 
     def refresh(self) -> None:
-        """Look at what is installed, and show it."""
+        """Read what is installed, and show it."""
         self.needs = read_needs(self._requirements)
         if self.complete:
             qt.QSettings().remove(UNDER_WAY_SETTING)
@@ -95,7 +95,7 @@ class SetupSection:
             return
         qt.QSettings().setValue(UNDER_WAY_SETTING, True)
         self._message = ""
-        # Files that a process has in use cannot be replaced on Windows, and it would know the old ones only.
+        # Windows cannot replace files that a process uses, and the process would go on with the old ones.
         close_shared_worker()
         try:
             self._message = " ".join(install(needs))
@@ -103,7 +103,7 @@ class SetupSection:
             slicer.util.errorDisplay(str(error), windowTitle=_("Set up NNMamba"))
         self.refresh()
         self._on_installed()
-        # New packages are found at once; of those that were imported, Slicer goes on with the old version.
+        # New packages are found at once, but Slicer goes on with the old version of those already imported.
         stale = [need.name for need in needs if need.installed is not None and need.name in sys.modules]
         if stale:
             asked = _("Slicer goes on with the old version of {names} until it is restarted. Restart now?")
@@ -112,7 +112,7 @@ class SetupSection:
 
 
 def question(needs: list[Need]) -> str:
-    """Return what is asked before anything is installed."""
+    """Return the question that is asked before anything is installed."""
     lines = [_("These packages will be downloaded and installed into Slicer's Python:"), ""]
     lines += [f"\N{BULLET} {need.requirement}: {_(need.reason)}" for need in needs]
     lines += ["", _("numpy and SimpleITK of Slicer stay as they are.")]

@@ -1,4 +1,4 @@
-"""Tables as tall as what they show."""
+"""Tables that are as tall as their content."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SCROLL_BAR = 16
 
 
 def fill_table(table, rows: Sequence[Sequence[str]], tips: Sequence[str] | None = None) -> None:
-    """Show rows of text; the selected row and its signals stay as they are.
+    """Show rows of text; the selected row stays selected, and no signal is emitted.
 
     Args:
         table: a QTableWidget with its columns.
-        rows: their texts.
+        rows: the texts of their cells.
         tips: a tooltip for each row; by default each cell's own text, which may be cut off.
     """
     row, was_blocked = table.currentRow(), table.blockSignals(True)
@@ -33,9 +33,9 @@ def fill_table(table, rows: Sequence[Sequence[str]], tips: Sequence[str] | None 
 
 
 def fit_table(table) -> None:
-    """Make columns as wide and the table as tall as its texts need, up to a limit."""
+    """Make the columns as wide and the table as tall as the texts need, up to a limit."""
     table.visible = table.rowCount > 0
-    # Rows are as tall as their width asks for: it must be known now.
+    # The height of a row depends on its width, which must be known now.
     table.parentWidget().layout().activate()
     for column in range(table.columnCount - 1):
         table.resizeColumnToContents(column)
