@@ -16,6 +16,7 @@ import torch
 from forms import FORMS, available_forms, random_volume
 from part import Goal, Part, main, make_parser
 
+from helpers.perturbed_networks import perturbed_network, random_network
 from NNMambaLib.engine import Engine
 from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
@@ -24,7 +25,6 @@ from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.volumes.files import read_volume
-from perturbed_networks import perturbed_network, random_network
 
 DIFFERENCE = 2e-6  # of the largest output
 SAME_LABELS = 99.999  # per cent of the voxels

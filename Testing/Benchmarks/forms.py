@@ -9,13 +9,13 @@ import torch
 from plain_eager import PlainClassifier, PlainSegCss
 from torch import nn
 
+from helpers.perturbed_networks import perturbed_network
 from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.folding.fold import fold
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.volume import Shape
-from perturbed_networks import perturbed_network
 
 _PLAIN = {"SEG-CSS": PlainSegCss, "CLS": PlainClassifier}
 

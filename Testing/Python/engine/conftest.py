@@ -1,6 +1,6 @@
 import pytest
 
-from intensity_network import write_landmarks_package, write_segmentation_package
+from helpers.intensity_network import write_landmarks_package, write_segmentation_package
 from NNMambaLib.engine import Engine
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from intensity_network import write_segmentation_package
+from helpers.intensity_network import write_segmentation_package
+from helpers.perturbed_networks import perturbed_network
+from helpers.phantoms import bodies, grid_matrix, oblique_rotation, sample
 from NNMambaLib.inference.back_to_grid import Reoriented, Resampled, Wanted
 from NNMambaLib.inference.sliding_window import Tiling, sliding_window
 from NNMambaLib.inference.tile_predictor import softmax
@@ -14,8 +16,6 @@ from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 from NNMambaLib.support.random_package import random_manifest
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume
-from perturbed_networks import perturbed_network
-from phantoms import bodies, grid_matrix, oblique_rotation, sample
 
 _CLASSES = 5
 # The longest axis is x, y or z; voxels along z, y, x, none like another.

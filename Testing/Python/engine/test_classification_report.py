@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from helpers.phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 from NNMambaLib.errors import OutputError
 from NNMambaLib.export.classification_report import report_html, write_report
 from NNMambaLib.export.explanation_picture import color_limit, slice_pictures
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
 from NNMambaLib.volumes.volume import Volume
-from phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 
 _SHAPE = (30, 40, 36)
 _MATRIX = grid_matrix("LIP", (2.5, 2.0, 3.0), _SHAPE, oblique_rotation(20))

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from helpers.perturbed_networks import perturbed_network
+from helpers.phantoms import bright_points, grid_matrix, sample
 from NNMambaLib import cli
 from NNMambaLib.models.package import write_package
 from NNMambaLib.support.random_package import random_manifest
 from NNMambaLib.volumes.files import read_volume, write_volume
-from perturbed_networks import perturbed_network
-from phantoms import bright_points, grid_matrix, sample
 
 
 def test_landmarks_from_one_file_a_channel_on_different_grids(tmp_path, landmarks_package):

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from intensity_network import LANDMARK_NAMES, write_landmarks_package, write_segmentation_package
+from helpers.intensity_network import LANDMARK_NAMES, write_landmarks_package, write_segmentation_package
+from helpers.perturbed_networks import perturbed_network
+from helpers.phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample
 from NNMambaLib import __version__
 from NNMambaLib import engine as engine_module
 from NNMambaLib.engine import Engine
@@ -27,8 +29,6 @@ from NNMambaLib.networks.convolution import bfloat16_unavailable_reason
 from NNMambaLib.networks.encoder_decoder import EncoderDecoder
 from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
-from perturbed_networks import perturbed_network
-from phantoms import LANDMARKS, bodies, bright_points, grid_matrix, sample
 
 # Voxels along z, y, x: 3 tiles along y and one along the others.
 _SHAPE = (32, 64, 32)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError, ModelError
 from NNMambaLib.models.manifest import Normalization, Target
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.volume import Volume
-from phantoms import LANDMARKS, bright_points, grid_matrix, oblique_rotation, sample
 
 _OBLIQUE = oblique_rotation()
 # Orientation, spacing and voxels (z, y, x): all oblique, flipped and anisotropic; the model's patch is 32^3 at 3 mm.

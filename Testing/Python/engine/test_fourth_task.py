@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.regression_task import Regression, RegressionResult
+from helpers.regression_task import Regression, RegressionResult
 from NNMambaLib import cli
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import ModelError
@@ -44,7 +44,7 @@ def head(tmp_path):
 def worker(tmp_path, monkeypatch):
     """A worker whose process registers the task when it starts."""
     register = (
-        "from engine.regression_task import Regression\n"
+        "from helpers.regression_task import Regression\n"
         "from NNMambaLib.inference.tasks import TASKS\n"
         "TASKS['regression'] = Regression()\n"
     )

@@ -5,11 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from intensity_network import write_landmarks_package, write_segmentation_package
-from NNMambaLib.inference.landmarks import within
-from NNMambaLib.results import Landmark
-from NNMambaLib.volumes.volume import Grid
-from phantoms import (
+from helpers.intensity_network import write_landmarks_package, write_segmentation_package
+from helpers.phantoms import (
     LANDMARKS,
     ORIENTATIONS,
     bodies,
@@ -19,6 +16,9 @@ from phantoms import (
     sample,
     voxel_positions,
 )
+from NNMambaLib.inference.landmarks import within
+from NNMambaLib.results import Landmark
+from NNMambaLib.volumes.volume import Grid
 
 # Voxels along z, y, x of the axis-aligned phantom, 3.6 mm wide: one tile holds it, and no two axes are alike.
 _SPACING = 3.6

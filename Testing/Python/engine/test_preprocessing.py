@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference.preprocessing import normalize, prepare
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.volumes.volume import Volume
-from phantoms import ORIENTATIONS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _VALUES = [-200.0, 0.0, 0.0, 10.0, 20.0, 50.0]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from helpers.phantoms import CENTER, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
 from NNMambaLib.volumes.resampling import rectangular_grid, regular_grid, resample
 from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
-from phantoms import CENTER, ORIENTATIONS, grid_matrix, oblique_rotation, sample, voxel_positions
 
 _SHAPE = (5, 7, 6)
 _SPACING = (0.8, 1.5, 2.5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from helpers.phantoms import grid_matrix, oblique_rotation
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.export.segmentation_file import without_shear, write_segmentation
 from NNMambaLib.models.manifest import Label
@@ -11,7 +12,6 @@ from NNMambaLib.results import Provenance, SegmentationResult
 from NNMambaLib.volumes.checks import check_voxels, stack_channels
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
-from phantoms import grid_matrix, oblique_rotation
 
 _SHAPE = (4, 6, 5)
 # Oblique, flipped, permuted and anisotropic at once.

@@ -6,6 +6,7 @@ import platform
 import pytest
 import torch
 
+from helpers.perturbed_networks import build_network, perturbed_network, random_network
 from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.preprocessing import prepare
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
@@ -17,7 +18,6 @@ from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.networks.variants import VARIANTS
 from NNMambaLib.runtime.allocation import memory_kept
 from NNMambaLib.volumes.files import read_volume
-from perturbed_networks import build_network, perturbed_network, random_network
 
 BACKENDS = [name for name in ("torch", "numba") if available_backends()[name] is None]
 

@@ -1,13 +1,13 @@
-"""Every variant against ``networks_reference``: the same weights, the same volume, float64 and one token at a time."""
+"""Every variant against ``helpers.networks_reference``: the same weights, the same volume, float64 and one token at a time."""
 
 import pytest
 import torch
 
-import networks_reference as reference
+from helpers import networks_reference as reference
+from helpers.perturbed_networks import PUBLISHED_HEADS, perturbed_network
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.networks.variants import VARIANTS
-from perturbed_networks import PUBLISHED_HEADS, perturbed_network
 
 SIZE = (16, 32, 48)  # z, y, x: all different, so that no two axes can be mistaken for each other
 BACKENDS = [name for name, reason in available_backends().items() if reason is None]

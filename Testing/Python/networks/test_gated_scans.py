@@ -16,14 +16,14 @@ import torch
 from torch.nn import functional
 
 import NNMambaLib
-import selective_scan_reference as reference
+from helpers import selective_scan_reference as reference
+from helpers.perturbed_networks import enliven
+from helpers.thread_checks import assert_two_threads_compute_what_one_does
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.mamba import Mamba
 from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans, warm_up
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.runtime.threads import for_each
-from perturbed_networks import enliven
-from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(available_backends()[name] is not None, reason=f"no {name}"))

@@ -1,14 +1,14 @@
-"""Every scan backend against the float64 recurrence of ``selective_scan_reference``."""
+"""Every scan backend against the float64 recurrence of ``helpers.selective_scan_reference``."""
 
 import itertools
 
 import pytest
 import torch
 
-import selective_scan_reference as reference
+from helpers import selective_scan_reference as reference
+from helpers.thread_checks import assert_two_threads_compute_what_one_does
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.scan.selective_scan import available_backends, resolve_backend, selective_scan
-from thread_checks import assert_two_threads_compute_what_one_does
 
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(reason is not None, reason=f"{name}: {reason}"))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from helpers.perturbed_networks import build_network, perturbed_network
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.state_dicts import load_network, recognize
 from NNMambaLib.networks.variants import VARIANTS
-from perturbed_networks import build_network, perturbed_network
 
 # variant, input channels, outputs, state_dict keys, parameters (of the authors' networks)
 PUBLISHED = [

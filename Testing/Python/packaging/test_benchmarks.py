@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from perturbed_networks import perturbed_network
+from helpers.perturbed_networks import perturbed_network
 
 BENCHMARKS = Path(__file__).parents[2] / "Benchmarks"
 

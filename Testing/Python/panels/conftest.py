@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from intensity_network import write_segmentation_package
+from helpers.intensity_network import write_segmentation_package
+from helpers.phantoms import bodies, grid_matrix, oblique_rotation, sample
 from NNMambaLib.support.random_package import random_manifest, write_random_package
-from phantoms import bodies, grid_matrix, oblique_rotation, sample
 
 _SHAPE = (32, 64, 32)
 

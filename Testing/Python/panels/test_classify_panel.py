@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.perturbed_networks import perturbed_network
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import write_package
 from NNMambaLib.support.random_package import random_manifest
 from panels.conftest import choose_model, run
-from perturbed_networks import perturbed_network
 
 _QUESTIONS = (Target("side", ("left", "right"), binary=True), Target("contrast", ("T1-like", "T2-like", "other")))
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.scene_checks import oblique_matrix
 from NNMambaLib.models.manifest import Code, Label, Terminology
 from NNMambaLib.results import (
     ClassificationResult,
@@ -13,7 +14,6 @@ from NNMambaLib.results import (
     SegmentationResult,
 )
 from NNMambaLib.volumes.volume import Volume
-from scene_checks import oblique_matrix
 
 TISSUE = Code("SCT", "85756007", "Tissue")
 STRUCTURE = Code("SCT", "123037004", "Anatomical Structure")

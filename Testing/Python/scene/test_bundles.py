@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-import scene_checks
+from helpers import scene_checks
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.scene.classifications import add_classification
 from NNMambaLib.scene.landmarks import add_landmarks

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-import scene_checks
+from helpers import scene_checks
 from NNMambaLib.errors import OutputError
 from NNMambaLib.export.markups_file import write_markups
 from NNMambaLib.export.segmentation_file import write_segmentation

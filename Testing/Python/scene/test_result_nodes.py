@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import scene_checks
+from helpers import scene_checks
+from helpers.scene_checks import vtk_matrix
 from NNMambaLib.scene.classifications import add_classification
 from NNMambaLib.scene.landmarks import add_landmarks
 from NNMambaLib.scene.segmentations import add_segmentation, put_segmentation
 from NNMambaLib.scene.volumes import add_volume, volume_from_node
 from NNMambaLib.volumes.volume import Volume
-from scene_checks import vtk_matrix
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 

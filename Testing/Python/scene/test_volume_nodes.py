@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from helpers.scene_checks import array_of, oblique_matrix, vtk_matrix
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.scene.volumes import add_volume, volume_from_node
 from NNMambaLib.volumes.volume import Volume
-from scene_checks import array_of, oblique_matrix, vtk_matrix
 
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 

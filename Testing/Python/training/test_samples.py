@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.phantoms import LANDMARKS, bright_points, sample
+from helpers.training_folders import LANDMARK_NAMES, phantom_grid, write_markups, write_segmentation_folder
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.manifest import Channel, HeatmapDecoding, InputSpecification, LandmarkDefinition, Normalization
 from NNMambaLib.training.calibration import DEFAULT_DECODING, fit_heatmap_decoding
@@ -18,8 +20,6 @@ from NNMambaLib.training.data.samples import Samples
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
 from NNMambaLib.volumes.files import write_volume
-from phantoms import LANDMARKS, bright_points, sample
-from training_folders import LANDMARK_NAMES, phantom_grid, write_markups, write_segmentation_folder
 
 pytest.importorskip("monai", reason="the extra train is not installed")
 

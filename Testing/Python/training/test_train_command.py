@@ -13,11 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from NNMambaLib.cli import main
-from NNMambaLib.models.package import open_package
-from NNMambaLib.training import train_folder
-from NNMambaLib.volumes.files import read_volume
-from training_folders import (
+from helpers.training_folders import (
     CONFIGURATION,
     LANDMARK_NAMES,
     write_classes_folder,
@@ -25,6 +21,10 @@ from training_folders import (
     write_landmarks_folder,
     write_segmentation_folder,
 )
+from NNMambaLib.cli import main
+from NNMambaLib.models.package import open_package
+from NNMambaLib.training import train_folder
+from NNMambaLib.volumes.files import read_volume
 
 pytest.importorskip("monai", reason="the extra train is not installed")
 pytest.importorskip("matplotlib", reason="the extra train is not installed")

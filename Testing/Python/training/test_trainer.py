@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from helpers.training_cubes import Cubes
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
@@ -16,7 +17,6 @@ from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
-from training_cubes import Cubes
 
 pytest.importorskip("monai", reason="the extra train is not installed")
 

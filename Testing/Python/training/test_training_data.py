@@ -6,12 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from NNMambaLib.cli import main
-from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.subjects import read_subjects, split_by_subject
-from NNMambaLib.volumes.files import read_volume, write_volume
-from NNMambaLib.volumes.volume import Volume
-from training_folders import (
+from helpers.training_folders import (
     LABELS,
     write_classes_folder,
     write_configuration,
@@ -20,6 +15,11 @@ from training_folders import (
     write_markups,
     write_segmentation_folder,
 )
+from NNMambaLib.cli import main
+from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.subjects import read_subjects, split_by_subject
+from NNMambaLib.volumes.files import read_volume, write_volume
+from NNMambaLib.volumes.volume import Volume
 
 pytest.importorskip("monai", reason="the extra train is not installed")
 pytest.importorskip("matplotlib", reason="the extra train is not installed")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from intensity_network import write_landmarks_package, write_segmentation_package
+from helpers.intensity_network import write_landmarks_package, write_segmentation_package
 from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.worker.client import WorkerClient
 from NNMambaLib.worker.subprocess_transport import SubprocessTransport

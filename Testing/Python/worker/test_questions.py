@@ -5,13 +5,13 @@ import json
 import psutil
 import pytest
 
+from helpers.phantoms import bodies, grid_matrix, sample
 from NNMambaLib.errors import ModelError, WorkerError
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.support.machine_report import machine_report
 from NNMambaLib.worker.client import JobRequest, WorkerState
 from NNMambaLib.worker.questions import Question
 from NNMambaLib.worker.subprocess_transport import run_in_worker
-from phantoms import bodies, grid_matrix, sample
 
 _SHAPE = (32, 32, 32)
 

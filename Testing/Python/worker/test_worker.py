@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.phantoms import bodies, bright_points, grid_matrix, oblique_rotation, sample
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, ModelError, OutputError, VolumeError, WorkerError
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker.client import JobRequest, JobState
 from NNMambaLib.worker.subprocess_transport import run_in_worker
-from phantoms import bodies, bright_points, grid_matrix, oblique_rotation, sample
 from worker.conftest import WorkerUnderTest, is_alive
 
 _SHAPE = (32, 64, 32)

@@ -7,7 +7,7 @@ token after another. Volumes are (batch, channel, z, y, x); tokens are (batch, L
 import torch
 import torch.nn.functional as F
 
-from selective_scan_reference import selective_scan
+from helpers.selective_scan_reference import selective_scan
 
 EPS = 1e-5  # of BatchNorm and LayerNorm
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
+from helpers.phantoms import LANDMARKS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 from NNMambaLib.volumes.files import write_volume
 from NNMambaLib.volumes.volume import Volume
-from phantoms import LANDMARKS, bodies, grid_matrix, oblique_rotation, sample, voxel_positions
 
 LABELS = {"background": 0, "body": 1, "lesion": 2}
 LANDMARK_NAMES = ("front", "side", "top")
