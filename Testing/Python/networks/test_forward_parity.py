@@ -1,4 +1,4 @@
-"""Every variant against ``helpers.networks_reference``: the same weights, the same volume, float64, one token at a time."""
+"""Every variant against ``helpers.networks_reference``: same weights, same volume, float64, one token at a time."""
 
 import pytest
 import torch

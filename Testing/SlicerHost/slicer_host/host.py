@@ -23,6 +23,7 @@ from slicer_host import pythonqt
 from slicer_host.application import application, qSlicerIOManager, qSlicerMainWindow
 from slicer_host.dialogs import Dialogs, Shown
 from slicer_host.failures import Failures
+from slicer_host.immortal_none import make_none_immortal
 from slicer_host.layout import qSlicerLayoutManager
 from slicer_host.modules import (
     Modules,
@@ -77,6 +78,7 @@ class SlicerHost:
         self._stack = ExitStack()
 
     def __enter__(self) -> SlicerHost:
+        make_none_immortal()
         self._app = application()
         with ExitStack() as stack:
             self.application_logic = stack.enter_context(headless_application())
