@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[3]
 ARROWS = {
     "volume_io": "volumes",
     "segmentation_file": "export",
-    "modules": "engine models networks.scan panel panel.hub scene support volumes",
+    "modules": "models networks.scan panel panel.hub scene support volumes worker",
     "panel.hub": "errors files models panel progress runtime support worker",
-    "panel": "errors export models progress results scene volumes worker",
+    "panel": "engine errors export models progress results scene worker",
     "cli": "NNMambaLib commands errors files runtime",
     "commands": (
         "engine errors files inference models networks networks.scan progress results runtime scene support "
@@ -107,14 +107,17 @@ INSIDE_FUNCTIONS = {
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
         NNMamba: SampleData models.catalogue networks.scan.selective_scan panel.hub.panel
-        NNMambaClassify: engine models.catalogue panel.classify panel.lifecycle panel.task_panel scene
-        NNMambaClassify: scene.classifications support.random_package volumes.files
-        NNMambaLandmarks: engine models.catalogue panel.landmarks panel.lifecycle panel.task_panel scene
-        NNMambaLandmarks: support.random_package volumes.files
-        NNMambaSegment: engine models.catalogue panel.lifecycle panel.segment panel.task_panel scene volumes.files
+        NNMambaClassify: models.catalogue panel.classify panel.lifecycle panel.run_from_script panel.task_panel scene
+        NNMambaClassify: scene.classifications support.random_package volumes.files worker.client
+        NNMambaLandmarks: models.catalogue panel.landmarks panel.lifecycle panel.run_from_script panel.task_panel scene
+        NNMambaLandmarks: support.random_package volumes.files worker.client
+        NNMambaSegment: models.catalogue panel.lifecycle panel.run_from_script panel.segment panel.task_panel scene
+        NNMambaSegment: volumes.files worker.client
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
         models.package: models.weights
+        panel.run_from_script: engine
+        panel.shared_worker: panel.qt_transport qt
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
         worker.process: engine inference.warm_up
@@ -147,12 +150,12 @@ INSIDE_FUNCTIONS = {
     """,
     "Slicer's libraries come with Slicer or with the extra scene; without them the file can still be imported.": """
         export.four_views: vtk vtk.util.numpy_support
-        scene.classifications: vtk
         scene.geometry: vtk vtk.util.numpy_support
         scene.headless: slicer vtk
         scene.nodes: slicer
         scene.rendering: slicer vtk vtk.util.numpy_support
         scene.segmentations: slicer
+        scene.tables: vtk
         scene.volumes: vtk vtk.util.numpy_support
     """,
     "Slicer has these only in some versions, or only after the set-up.": """
