@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING
 
 from NNMambaLib.networks.description import PRECISIONS
 
 if TYPE_CHECKING:
     from NNMambaLib.engine import Engine
+
+# GiB: a pebibyte, which no machine has.
+_MAX_MEMORY = 2**20
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +29,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not value > 0 or math.isinf(value):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    if not 0 < value <= _MAX_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to {_MAX_MEMORY:,} GiB")
     return value
 
 

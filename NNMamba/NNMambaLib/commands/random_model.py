@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 from NNMambaLib.errors import ModelError, OutputError
@@ -50,21 +49,37 @@ def run(arguments: argparse.Namespace) -> dict:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    from NNMambaLib.models import limits
     from NNMambaLib.networks.description import SIZE_DIVISOR
 
     fewest = TASKS[arguments.task].fewest_outputs
     patch, spacing = (" ".join(f"{n:g}" for n in given) for given in (arguments.patch, arguments.spacing))
     for option, given, right, needed in (
-        ("--width", arguments.width, arguments.width >= 1, "at least 1"),
-        ("--channels", arguments.channels, arguments.channels >= 1, "at least 1"),
-        ("--outputs", arguments.outputs, arguments.outputs >= fewest, f"at least {fewest} for {arguments.task}"),
+        ("--width", arguments.width, 1 <= arguments.width <= limits.MAX_BASE_WIDTH, f"1 to {limits.MAX_BASE_WIDTH}"),
+        (
+            "--channels",
+            arguments.channels,
+            1 <= arguments.channels <= limits.MAX_CHANNELS,
+            f"1 to {limits.MAX_CHANNELS}",
+        ),
+        (
+            "--outputs",
+            arguments.outputs,
+            fewest <= arguments.outputs <= limits.MAX_OUTPUTS,
+            f"at least {fewest} for {arguments.task}, and at most {limits.MAX_OUTPUTS}",
+        ),
         (
             "--patch",
             patch,
-            all(size > 0 and size % SIZE_DIVISOR == 0 for size in arguments.patch),
-            f"three multiples of {SIZE_DIVISOR}",
+            all(0 < size <= limits.MAX_SIZE and size % SIZE_DIVISOR == 0 for size in arguments.patch),
+            f"three multiples of {SIZE_DIVISOR} up to {limits.MAX_SIZE}",
         ),
-        ("--spacing", spacing, all(0 < step < math.inf for step in arguments.spacing), "three lengths above 0 mm"),
+        (
+            "--spacing",
+            spacing,
+            all(limits.MIN_SPACING <= step <= limits.MAX_SPACING for step in arguments.spacing),
+            f"three lengths of {limits.MIN_SPACING:g} to {limits.MAX_SPACING:g} mm",
+        ),
         ("--seed", arguments.seed, 0 <= arguments.seed < 2**63, "at least 0 and below 2^63"),
     ):
         if not right:

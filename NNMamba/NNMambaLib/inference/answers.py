@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from NNMambaLib.errors import ModelError
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.results import Prediction
 
@@ -28,7 +29,16 @@ def answer(network: nn.Module, x: torch.Tensor, targets: tuple[Target, ...]) -> 
 
 
 def predict_target(target: Target, logits: np.ndarray) -> Prediction:
-    """Return the prediction for one target from its logits."""
+    """Return the prediction for one target from its logits.
+
+    Raises:
+        ModelError: if they are not finite: there is no answer, and the largest of them would pass for one.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            f"The network's answer to '{target.name}' is not finite (NaN or infinity): nothing can be said of this "
+            "volume; check its intensities, or use another model."
+        )
     scaled = np.asarray(logits, float) / target.temperature
     if target.binary:
         # The first class has the logit 0.

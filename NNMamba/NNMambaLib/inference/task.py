@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.models.limits import MIN_STEP
 from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.results import Provenance, Result
 from NNMambaLib.volumes.volume import Shape, Volume
@@ -118,7 +119,7 @@ class Task(ABC, Generic[R]):
 
         Raises:
             TypeError: if the task has no such option.
-            VolumeError: if the tiles' step is not in (0, 1].
+            VolumeError: if the tiles' step is not in [`MIN_STEP`, 1].
         """
         known = {option.name: option.default for option in self.options}
         unknown = sorted(set(options) - set(known))
@@ -126,8 +127,8 @@ class Task(ABC, Generic[R]):
             raise TypeError(f"{self.name} has no option '{unknown[0]}', only {', '.join(known)}.")
         complete = known | dict(options)
         step = complete.get("step", 1)
-        if not 0 < step <= 1:
-            raise VolumeError(f"The tiles' step is {step} and must be more than 0 and at most 1: 0.5 is usual.")
+        if not MIN_STEP <= step <= 1:
+            raise VolumeError(f"The tiles' step is {step} and must be at least {MIN_STEP} and at most 1: 0.5 is usual.")
         return complete
 
     def check(self, manifest: Manifest, options: Mapping[str, Any]) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.files import make_folder
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user_folder
-from NNMambaLib.models.package import MANIFEST_FILE, ZIP_ERRORS, ModelPackage, folder_in_zip, open_package
+from NNMambaLib.models.limits import MAX_TEXT_BYTES
+from NNMambaLib.models.package import WEIGHTS_FILE, ModelPackage, open_package
+from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, files_in_zip, folder_in_zip, is_data, open_zip
 from NNMambaLib.runtime.units import format_bytes
-
-# A package is data: files of other kinds beside it are not copied.
-_DATA_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".csv", ".png", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,9 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
         OutputError: if it cannot be copied.
     """
     source = Path(source)
-    name = open_package(source).manifest.name
+    given = open_package(source)
+    given.check_size()
+    name = given.manifest.name
     if not replace and name in installed_packages():
         raise ModelError(f"A model {name} is installed already: delete it first, or have it replaced (--overwrite).")
     target = make_folder(user_folder()) / name
@@ -116,7 +115,8 @@ def _copy(source: Path, folder: Path) -> list[str]:
     """Copy a package's files from a folder, and return the names of those that were left out."""
     left_out = []
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix.lower() in _DATA_SUFFIXES:
+        if path.is_file() and is_data(path.name):
+            _check_size(path.name, path.stat().st_size, source)
             shutil.copyfile(path, folder / path.name)
         else:
             left_out.append(path.name)
@@ -129,22 +129,17 @@ def _unpack(source: Path, folder: Path) -> list[str]:
     Raises:
         ModelError: if it is damaged, holds links or names that lead out of the folder, or unpacks to more than fits.
     """
-    left_out = []
     try:
-        with zipfile.ZipFile(source) as archive:
-            for entry in archive.infolist():
-                _check_entry(entry, source)
-            within = folder_in_zip(archive)
-            files = {}
-            for entry in archive.infolist():
-                name = entry.filename.removeprefix(within)
-                if entry.is_dir():
-                    continue
-                taken = entry.filename.startswith(within) and "/" not in name
-                if taken and PurePosixPath(name).suffix.lower() in _DATA_SUFFIXES:
-                    files[name] = entry
-                else:
-                    left_out.append(entry.filename)
+        with open_zip(source) as archive:
+            within, taken = folder_in_zip(archive), files_in_zip(archive)
+            files = {entry.filename.removeprefix(within): entry for entry in taken.values()}
+            left_out = [
+                entry.filename
+                for number, entry in enumerate(archive.infolist())
+                if number not in taken and not entry.is_dir()
+            ]
+            for name, entry in files.items():
+                _check_size(name, entry.file_size, source)
             needed, free = sum(entry.file_size for entry in files.values()), shutil.disk_usage(folder).free
             if needed > free:
                 raise ModelError(
@@ -158,10 +153,9 @@ def _unpack(source: Path, folder: Path) -> list[str]:
     return left_out
 
 
-def _check_entry(entry: zipfile.ZipInfo, source: Path) -> None:
-    path = PurePosixPath(entry.filename)
-    leads_out = path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename
-    if leads_out or stat.S_ISLNK(entry.external_attr >> 16):
+def _check_size(name: str, size: int, source: Path) -> None:
+    if name != WEIGHTS_FILE and size > MAX_TEXT_BYTES:
         raise ModelError(
-            f"{source} holds '{entry.filename}', which leads out of its folder: get the package from its authors."
+            f"{name} of {source} has {format_bytes(size)}, and beside the weights no file of a package has more than "
+            f"{format_bytes(MAX_TEXT_BYTES)}: remove it."
         )

@@ -14,9 +14,14 @@ from typing import Any
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.strict_json import parse_json
 from NNMambaLib.volumes.volume import Shape, Spacing
 
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
+
+# Names of devices on Windows, which no file or folder there can have, whatever its ending.
+DEVICE_NAMES = frozenset(("con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))))
+_LONGEST_COMPLAINT = 300
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ def parse_manifest(text: str, source: str = "model.json") -> tuple[Manifest, str
         ModelError: if the text is not JSON, breaks the schema, or contradicts itself.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise ModelError(f"{source} is not valid JSON ({error}): restore the original file.") from error
     _check_schema(content, source)
@@ -229,7 +234,10 @@ def format_manifest(manifest: Manifest, weights_sha256: str) -> str:
     for channel in content["input"]["channels"]:
         # The schema's spelling, which packages of every version have.
         channel["normalisation"] = channel.pop("normalization")
-    content = json.loads(json.dumps(content))
+    try:
+        content = parse_json(json.dumps(content))
+    except ValueError as error:
+        raise ModelError(f"The manifest of {manifest.name!a} cannot be written ({error}): correct it.") from error
     _check_schema(content, manifest.name)
     check_consistency(manifest, manifest.name)
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -247,6 +255,7 @@ def check_consistency(manifest: Manifest, source: str) -> None:
             raise ModelError(f"{source}: {complaint}; correct the manifest.")
 
     network, given = manifest.network, manifest.input
+    require(manifest.name.split(".")[0] not in DEVICE_NAMES, f"the name {manifest.name} is that of a device on Windows")
     require(
         len(given.channels) == network.in_channels,
         f"{len(given.channels)} channels are listed and the network takes {network.in_channels}",
@@ -298,16 +307,26 @@ def _check_schema(content: Any, source: str) -> None:
     error = best_match(Draft202012Validator(_schema()).iter_errors(content))
     if error is not None:
         where, complaint = ".".join(str(part) for part in error.absolute_path) or "the manifest", error.message
-        if error.validator is None:
+        if error.validator == "pattern" and error.validator_value in _text_patterns():
+            complaint = f"{error.instance[:80]!a} holds control characters"
+        elif error.validator is None:
             # The schema rules the section out; jsonschema neither names it nor says why.
             where = next(key for key, value in content.items() if value == error.instance)
             complaint = f"a manifest for {content['task']} has no such section"
+        if len(complaint) > _LONGEST_COMPLAINT:
+            # jsonschema repeats the value that is wrong, however long it is.
+            complaint = f"{complaint[:_LONGEST_COMPLAINT]} ... (rule: {error.validator} {error.validator_value})"
         raise ModelError(f"{source} does not follow the schema at {where}: {complaint}; correct the manifest.")
 
 
 @lru_cache(maxsize=1)
 def _schema() -> dict:
     return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+
+
+def _text_patterns() -> tuple[str, ...]:
+    """Return the patterns that keep control characters out of texts."""
+    return tuple(_schema()["$defs"][kind]["pattern"] for kind in ("line", "text"))
 
 
 def label_from_dict(entry: dict) -> Label:

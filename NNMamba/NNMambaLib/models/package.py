@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.files import atomic_file, make_folder
+from NNMambaLib.models.limits import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
+from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, folder_in_zip, open_zip
+from NNMambaLib.runtime.units import format_bytes
 
 if TYPE_CHECKING:
     from torch import nn
 
-MANIFEST_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
-# What reading a zip file may raise: damage, encryption, a compression that Python does not know.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# What a terminal would obey.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,47 @@ class ModelPackage:
         Raises:
             ModelError: if the weights are missing, altered, damaged, or do not fit the manifest's network.
         """
-        content = _read(self.path, WEIGHTS_FILE)
+        # Not at the top: panels list packages before torch is installed, and without the seconds of its import.
+        from NNMambaLib.models.weights import network_from_bytes
+
+        content = _read(self.path, WEIGHTS_FILE, self._largest_weights())
         digest = hashlib.sha256(content).hexdigest()
         if digest != self.sha256:
             raise ModelError(
                 f"The weights of {self.path} were altered or damaged (SHA-256 {digest[:12]}..., the manifest says "
                 f"{self.sha256[:12]}...): install the package again."
             )
-        # Not at the top: panels list packages before torch is installed, and without the seconds of its import.
-        from NNMambaLib.models.weights import network_from_bytes
-
         return network_from_bytes(content, self.manifest.network, str(self.path))
 
+    def check_size(self) -> None:
+        """Refuse weights that are larger than the manifest's network could be, before they are read or unpacked.
+
+        Raises:
+            ModelError: naming both sizes.
+        """
+        _check_size(self.path, WEIGHTS_FILE, _size(self.path, WEIGHTS_FILE), self._largest_weights())
+
     def card(self) -> str | None:
-        """Return the model card (Markdown), or None where the package has none."""
-        return _read(self.path, CARD_FILE).decode() if CARD_FILE in _names(self.path) else None
+        """Return the model card (Markdown) without control characters, or None where the package has none.
+
+        Raises:
+            ModelError: if it is not text in UTF-8.
+        """
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _text(self.path, CARD_FILE)) if self._has_card() else None
 
     def size(self) -> int:
         """Return the bytes that the package takes on disk."""
         if self.path.is_file():
             return self.path.stat().st_size
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def _has_card(self) -> bool:
+        return CARD_FILE in _names(self.path)
+
+    def _largest_weights(self) -> int:
+        from NNMambaLib.models.weights import largest_size
+
+        return min(MAX_WEIGHTS_BYTES, largest_size(self.manifest.network))
 
 
 def open_package(path: str | Path) -> ModelPackage:
@@ -83,7 +106,7 @@ def open_package(path: str | Path) -> ModelPackage:
         ModelError: if there is none, or its manifest is missing or wrong.
     """
     path = Path(path)
-    manifest, sha256 = parse_manifest(_read(path, MANIFEST_FILE).decode("utf-8", "replace"), str(path / MANIFEST_FILE))
+    manifest, sha256 = parse_manifest(_text(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
     if WEIGHTS_FILE not in _names(path):
         raise ModelError(f"The model package {path} lacks {WEIGHTS_FILE}: install the package again.")
     return ModelPackage(path, manifest, sha256)
@@ -120,24 +143,65 @@ def write_package(
 def _names(path: Path) -> set[str]:
     if path.is_dir():
         return {file.name for file in path.iterdir()}
-    with zipfile.ZipFile(path) as archive:
-        return {name.removeprefix(folder_in_zip(archive)) for name in archive.namelist()}
+    with open_zip(path) as archive:
+        folder = folder_in_zip(archive)
+        return {name.removeprefix(folder) for name in archive.namelist()}
 
 
-def folder_in_zip(archive: zipfile.ZipFile) -> str:
-    """Return the package's folder within a zip file, with its slash; empty where the files are at the top."""
-    manifests = [name for name in archive.namelist() if name.split("/")[-1] == MANIFEST_FILE]
-    return min(manifests, key=len, default=MANIFEST_FILE).removesuffix(MANIFEST_FILE)
+def _text(path: Path, name: str) -> str:
+    try:
+        return _read(path, name, MAX_TEXT_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path / name} is not text in UTF-8: save it again as such.") from error
 
 
-def _read(path: Path, name: str) -> bytes:
+def _read(path: Path, name: str, largest: int) -> bytes:
+    """Return the bytes of a package's file.
+
+    Raises:
+        ModelError: if it is missing, damaged, no file but a device, or has more than `largest` bytes.
+    """
+    _check_size(path, name, _size(path, name), largest)
+    with _reading(path, name):
+        if path.is_dir():
+            return (path / name).read_bytes()
+        with open_zip(path) as archive:
+            return archive.read(folder_in_zip(archive) + name)
+
+
+def _size(path: Path, name: str) -> int:
+    """Return the bytes of a package's file, unpacked."""
+    with _reading(path, name):
+        if path.is_dir():
+            file = path / name
+            size = file.stat().st_size
+            _require_file(file)
+            return size
+        _require_file(path)
+        with open_zip(path) as archive:
+            return archive.getinfo(folder_in_zip(archive) + name).file_size
+
+
+def _require_file(path: Path) -> None:
+    # Reading a device or a pipe may never end.
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file: give a model package.")
+
+
+def _check_size(path: Path, name: str, size: int, largest: int) -> None:
+    if size > largest:
+        raise ModelError(
+            f"{name} of {path} has {format_bytes(size)} where {format_bytes(largest)} is the most that it can need: "
+            "get the package again from its authors."
+        )
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
     if not path.exists():
         raise ModelError(f"There is no model package at {path}: check the path.")
     try:
-        if path.is_dir():
-            return (path / name).read_bytes()
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(folder_in_zip(archive) + name)
+        yield
     except (FileNotFoundError, KeyError) as error:
         raise ModelError(f"The model package {path} lacks {name}: install the package again.") from error
     except (*ZIP_ERRORS, OSError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -11,6 +13,11 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.state_dicts import drop_shared_copies, expand_shared_layers
 from NNMambaLib.networks.variants import build
+from NNMambaLib.strict_json import parse_json
+
+# Of the header, which has a line for each tensor.
+_MAX_HEADER_BYTES = 4 * 2**20
+_LONGEST_NUMBER_BYTES = 8
 
 
 def network_from_bytes(content: bytes, description: NetworkDescription, source: str) -> nn.Module:
@@ -20,20 +27,27 @@ def network_from_bytes(content: bytes, description: NetworkDescription, source: 
         ModelError: naming `source`, if the weights are damaged or do not fit the network.
     """
     try:
+        shapes = _shapes_in(content)
+        _require_fit(shapes, description, source)
         state = load(content)
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise ModelError(f"The weights of {source} cannot be read ({error}): install the package again.") from error
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ModelError(
+                f"The weights of {source} are not finite ({key} holds NaN or infinity), so that nothing they say has a "
+                "meaning: get the package again from its authors."
+            )
     network = build(description)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    try:
-        network.load_state_dict(expand_shared_layers(state))
-    except RuntimeError as error:
-        complaint = " ".join(str(error).split()[:40])
-        raise ModelError(
-            f"The weights of {source} do not fit its network {description.variant} ({complaint} ...): "
-            "install the package again."
-        ) from error
+    network.load_state_dict(expand_shared_layers(state))
     return network.eval()
+
+
+def largest_size(description: NetworkDescription) -> int:
+    """Return the bytes that a network's weights can take as a file, found without making the network."""
+    numbers = sum(math.prod(shape) for shape in _expected_shapes(description).values())
+    return _LONGEST_NUMBER_BYTES * numbers + _MAX_HEADER_BYTES
 
 
 def network_to_bytes(network: nn.Module, description: NetworkDescription, name: str, half: bool = False) -> bytes:
@@ -46,10 +60,54 @@ def network_to_bytes(network: nn.Module, description: NetworkDescription, name: 
         key: (_halved(value) if half else value).detach().cpu().contiguous().clone()
         for key, value in drop_shared_copies(network.state_dict()).items()
     }
-    expected = drop_shared_copies(build(description).state_dict())
-    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in expected.items()}:
+    if {k: tuple(v.shape) for k, v in state.items()} != drop_shared_copies(_expected_shapes(description)):
         raise ModelError(f"The network is not the {description.variant} that the manifest of {name} states.")
     return save(state)
+
+
+def _expected_shapes(description: NetworkDescription) -> dict[str, tuple[int, ...]]:
+    # Tensors on this device have shapes and no memory.
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in build(description).state_dict().items()}
+
+
+def _shapes_in(content: bytes) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a safetensors file names in its header.
+
+    Raises:
+        ValueError: if the header is damaged.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(_MAX_HEADER_BYTES, len(content) - 8):
+        raise ValueError("its header is cut short or too long")
+    header = parse_json(content[8 : 8 + length].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError("its header names no tensors")
+    tensors = {key: entry for key, entry in header.items() if key != "__metadata__"}
+    for key, entry in tensors.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("shape"), list):
+            raise ValueError(f"its header has no shape for {key!r}")
+    return {key: tuple(entry["shape"]) for key, entry in tensors.items()}
+
+
+def _require_fit(found: dict[str, tuple[int, ...]], description: NetworkDescription, source: str) -> None:
+    """Refuse weights whose shapes are not those of the network, before either takes memory.
+
+    Raises:
+        ModelError: naming the first tensor that does not fit.
+    """
+    expected = _expected_shapes(description)
+    missing = [key for key in drop_shared_copies(expected) if key not in found]
+    for key in [*missing, *found]:
+        if found.get(key) != expected.get(key):
+            shapes = " and the network has ".join(
+                f"no {key}" if shape is None else f"{key} as {'x'.join(map(str, shape)) or 'a number'}"
+                for shape in (found.get(key), expected.get(key))
+            )
+            raise ModelError(
+                f"The weights of {source} do not fit its network {description.variant} of width "
+                f"{description.base_width} (they have {shapes}): install the package again."
+            )
 
 
 def _halved(value: torch.Tensor) -> torch.Tensor:
