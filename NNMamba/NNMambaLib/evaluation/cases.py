@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.files import read_text
+from NNMambaLib.strict_json import parse_json
 
 _LABELS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii", ".mha")
 _MARKUPS = (".mrk.json",)
@@ -58,7 +58,7 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
 def _predictions(path: Path) -> dict:
     text = read_text(path)
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise VolumeError(f"{path} is not valid JSON ({error}): write it again with nnmamba classify.") from error
     answers = content.get("predictions") if isinstance(content, dict) else None
@@ -84,7 +84,7 @@ def _questions(content: dict) -> list[tuple[str, list[str]]]:
 
 
 def _table(path: Path) -> Path:
-    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*.csv") if not file.name.startswith("._"))
     if len(files) != 1:
         raise VolumeError(f"{path} holds {len(files)} CSV files where one is needed: give the file itself.")
     return files[0]
@@ -94,18 +94,46 @@ def case_rows(path: Path) -> dict[str, dict[str, str]]:
     """Return {case: the row's other columns} of a CSV file with a column ``case``.
 
     Raises:
-        VolumeError: if it cannot be opened, lacks that column, or has two rows for a case.
+        VolumeError: if it cannot be opened, lacks that column or has a column twice, has a row that is longer than the
+            first or names no case, or has two rows for a case.
     """
-    rows = list(csv.DictReader(io.StringIO(read_text(path)), skipinitialspace=True))
-    if not rows or "case" not in rows[0]:
+    columns, rows = _columns_and_rows(path)
+    if not rows or "case" not in columns:
         raise VolumeError(f"{path} lacks the column 'case' or has no rows: name the columns in its first line.")
     table = {}
-    for row in rows:
-        case = row.pop("case") or ""
+    for number, cells in rows:
+        row = dict(zip(columns, cells, strict=True))
+        case = row.pop("case")
+        if not case:
+            raise VolumeError(f"{path} names no case in line {number}: name it, or remove the line.")
         if case in table:
             raise VolumeError(f"{path} has two rows for the case '{case}': remove one.")
         table[case] = row
     return table
+
+
+def _columns_and_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return a CSV file's columns and its rows, each with its line's number, without blanks and empty rows."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise VolumeError(f"{path} is not a table ({error}): save it again as CSV.") from error
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    if not lines:
+        return [], []
+    columns = lines[0][1]
+    while not columns[-1]:
+        columns = columns[:-1]
+    for column in columns:
+        if not column or columns.count(column) > 1:
+            raise VolumeError(f"{path} has no name for a column, or '{column}' for two: name each differently.")
+    rows = []
+    for number, cells in lines[1:]:
+        if any(cells[len(columns) :]):
+            raise VolumeError(f"{path} has more cells in line {number} than columns: quote cells that hold a comma.")
+        rows.append((number, (cells + [""] * len(columns))[: len(columns)]))
+    return columns, rows
 
 
 def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -119,7 +147,8 @@ def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
     found = {}
     for path in sorted(Path(folder).iterdir()):
         suffix = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)
-        if suffix is None or not path.is_file():
+        # Archives made on macOS leave "._NAME" beside every file.
+        if suffix is None or path.name.startswith("._") or not path.is_file():
             continue
         case = path.name.removesuffix(suffix)
         if case in found:

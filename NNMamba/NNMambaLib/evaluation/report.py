@@ -40,6 +40,7 @@ class Report:
     plot: Callable[[str | Path], None] | None = None
 
 
+_MAX_TOLERANCE = 1000.0
 _INTERVALS = "In brackets: the mean's 95 % bootstrap interval over cases."
 
 
@@ -53,8 +54,11 @@ def report_segmentation(
         names: of the label values.
 
     Raises:
-        VolumeError: if the folders do not hold the same cases, or a pair has different grids.
+        VolumeError: if the tolerance is out of range, the folders do not hold the same cases, or a pair has different
+            grids.
     """
+    if not 0 <= tolerance <= _MAX_TOLERANCE:
+        raise VolumeError(f"The tolerance is {tolerance} mm and must be at least 0 and at most {_MAX_TOLERANCE:g} mm.")
     cases = {
         case: compare_labels(read_volume(ours), read_volume(theirs), tolerance)
         for case, (ours, theirs) in paired_cases(prediction, reference).items()

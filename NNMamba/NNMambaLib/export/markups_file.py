@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file, read_text
 from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
+from NNMambaLib.strict_json import parse_json
 from NNMambaLib.volumes.volume import LPS_TO_RAS, Position
 
 # Slicer recognises the format by the end of this address; the file is never fetched.
@@ -21,6 +23,10 @@ _SCHEMA = (
 
 # From a file's coordinate system to LPS, for each axis.
 _SIGNS = {"LPS": (1.0, 1.0, 1.0), "RAS": tuple(np.diag(LPS_TO_RAS)[:3].tolist())}
+
+_MILLIMETRES = ("mm", "millimeter", "millimetre")
+# mm from the origin of the scanner or the scene; a kilometre away there is no patient.
+_MAX_DISTANCE = 1e6
 
 
 def write_markups(result: LandmarksResult, path: str | Path) -> None:
@@ -87,24 +93,56 @@ def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
 
 
 def read_markups(path: Path) -> dict[str, Position | None]:
-    """Return {name: LPS position in mm, or None where it is undefined} of a markups file.
+    """Return {name: LPS position in mm, or None where it is undefined} of all points of a markups file, list by list.
 
     Raises:
-        VolumeError: if it cannot be opened, is no markups file, or names two points alike.
+        VolumeError: if it cannot be opened, is not a markups file, names two points alike, has a point without a name
+            or with a position that is not three finite numbers, or another unit than mm.
     """
     text = read_text(path)
     try:
-        markup = json.loads(text)["markups"][0]
-        signs = _SIGNS[markup.get("coordinateSystem", "LPS")]
-        names = [point["label"] for point in markup["controlPoints"]]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise VolumeError(f"{path} has two points named '{twice}': rename or remove one.")
-        return {
-            point["label"]: tuple(sign * value for sign, value in zip(signs, point["position"], strict=True))
-            if point.get("positionStatus", "defined") == "defined"
-            else None
-            for point in markup["controlPoints"]
-        }
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        # Slicer writes NaN for what is undefined.
+        content = parse_json(text, allow_nan=True)
+    except ValueError as error:
         raise VolumeError(f"{path} is not a Slicer markups file ({error}): save it again as .mrk.json.") from error
+    markups = content.get("markups") if isinstance(content, dict) else None
+    if not isinstance(markups, list) or not markups or not all(isinstance(entry, dict) for entry in markups):
+        raise VolumeError(f"{path} is not a Slicer markups file (it has no 'markups'): save it again as .mrk.json.")
+    positions: dict[str, Position | None] = {}
+    for markup in markups:
+        for name, position in _points(markup, path):
+            if name in positions:
+                raise VolumeError(f"{path} has two points named '{name}': rename or remove one.")
+            positions[name] = position
+    return positions
+
+
+def _points(markup: dict[str, Any], path: Path) -> Iterator[tuple[str, Position | None]]:
+    """Yield the name and the LPS position of each point of a list."""
+    system, unit = markup.get("coordinateSystem", "LPS"), markup.get("coordinateUnits", "mm")
+    signs = _SIGNS.get(system) if isinstance(system, str) else None
+    if signs is None:
+        raise VolumeError(f"{path} has the coordinate system {system!a}: save it again in LPS or RAS.")
+    # Slicer writes a code as [value, scheme, meaning].
+    if unit not in _MILLIMETRES and not (isinstance(unit, list) and unit[:1] == ["mm"]):
+        raise VolumeError(f"{path} has positions in the unit {unit!a}: save it again in mm.")
+    points = markup.get("controlPoints", [])
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise VolumeError(f"{path} is not a Slicer markups file (its controlPoints): save it again as .mrk.json.")
+    for point in points:
+        name = point.get("label")
+        if not isinstance(name, str) or not name.strip():
+            raise VolumeError(f"{path} has a point with the label {name!a}: name it in Slicer and save it again.")
+        yield name, _position(point, signs, path) if point.get("positionStatus", "defined") == "defined" else None
+
+
+def _position(point: dict[str, Any], signs: tuple[float, ...], path: Path) -> Position:
+    values = point.get("position")
+    numbers = isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
+    if not numbers or not all(abs(value) <= _MAX_DISTANCE for value in values):
+        raise VolumeError(
+            f"{path} has '{point['label']}' at {str(values)[:60]}, which is not a position within {_MAX_DISTANCE:g} "
+            "mm: correct it, or leave it undefined."
+        )
+    x, y, z = (sign * float(value) for sign, value in zip(signs, values, strict=True))
+    return x, y, z

@@ -75,5 +75,17 @@ def find_package(model: str | Path | ModelPackage) -> ModelPackage:
 def _packages_in(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    paths = [path for path in sorted(folder.iterdir()) if (path / MANIFEST_FILE).is_file() or path.suffix == ".zip"]
-    return {path.name.removesuffix(".zip"): path for path in paths}
+    try:
+        paths = [path for path in sorted(folder.iterdir()) if path.suffix == ".zip" or _holds_manifest(path)]
+    except OSError:
+        return {}
+    # Archives made on macOS leave "._NAME.zip" beside "NAME.zip".
+    return {path.name.removesuffix(".zip"): path for path in paths if not path.name.startswith("._")}
+
+
+def _holds_manifest(path: Path) -> bool:
+    try:
+        return (path / MANIFEST_FILE).is_file()
+    except OSError:
+        # A folder that cannot be entered may be a package: it is listed, and opening it says what is wrong.
+        return True

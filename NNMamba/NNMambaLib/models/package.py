@@ -82,16 +82,16 @@ class ModelPackage:
         Raises:
             ModelError: if it is not text in UTF-8.
         """
-        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _text(self.path, CARD_FILE)) if self._has_card() else None
+        with _reading(self.path, CARD_FILE):
+            there = CARD_FILE in _names(self.path)
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _text(self.path, CARD_FILE)) if there else None
 
     def size(self) -> int:
         """Return the bytes that the package takes on disk."""
         if self.path.is_file():
             return self.path.stat().st_size
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-
-    def _has_card(self) -> bool:
-        return CARD_FILE in _names(self.path)
+        with _reading(self.path, WEIGHTS_FILE):
+            return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     def _largest_weights(self) -> int:
         from NNMambaLib.models.weights import largest_size
@@ -107,7 +107,9 @@ def open_package(path: str | Path) -> ModelPackage:
     """
     path = Path(path)
     manifest, sha256 = parse_manifest(_text(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
-    if WEIGHTS_FILE not in _names(path):
+    with _reading(path, WEIGHTS_FILE):
+        names = _names(path)
+    if WEIGHTS_FILE not in names:
         raise ModelError(f"The model package {path} lacks {WEIGHTS_FILE}: install the package again.")
     return ModelPackage(path, manifest, sha256)
 

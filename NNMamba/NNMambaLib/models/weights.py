@@ -46,8 +46,12 @@ def network_from_bytes(content: bytes, description: NetworkDescription, source: 
 
 def largest_size(description: NetworkDescription) -> int:
     """Return the bytes that a network's weights can take as a file, found without making the network."""
-    numbers = sum(math.prod(shape) for shape in _expected_shapes(description).values())
-    return _LONGEST_NUMBER_BYTES * numbers + _MAX_HEADER_BYTES
+    return _LONGEST_NUMBER_BYTES * number_count(description) + _MAX_HEADER_BYTES
+
+
+def number_count(description: NetworkDescription) -> int:
+    """Return how many numbers a network's weights are, shared layers counted as often as they are used."""
+    return sum(math.prod(shape) for shape in _expected_shapes(description).values())
 
 
 def network_to_bytes(network: nn.Module, description: NetworkDescription, name: str, half: bool = False) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -19,7 +21,17 @@ MANIFEST_FILE = "model.json"
 # A package is data: files of other kinds beside it are not copied.
 DATA_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".csv", ".png", ".jpg")
 # What reading a zip file may raise: damage, encryption, a compression that Python does not know.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 # Control characters, and what Windows allows in no name.
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*]')

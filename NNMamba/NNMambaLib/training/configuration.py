@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import TrainingError
+from NNMambaLib.models import limits
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
+from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.volumes.volume import Shape, Spacing
 
@@ -102,7 +103,7 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
             raise TrainingError(f"{source} has the unknown key '{key}': choose one of {', '.join(known)}.")
         rule = _RULES[key]
         if not rule.holds(value):
-            raise TrainingError(f"{source} has {key} {json.dumps(value, default=str)}, but it must be {rule.words}.")
+            raise TrainingError(f"{source} has {key} {_shown(value)}, but it must be {rule.words}.")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     configuration = Configuration(**values)
     if configuration.validate_every % configuration.checkpoint_every:
@@ -120,13 +121,19 @@ def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise TrainingError(f"{path} is not a file: give one with settings.")
+        if path.stat().st_size > limits.MAX_TEXT_BYTES:
+            raise TrainingError(f"{path} has {path.stat().st_size:,} bytes, too many for settings: give another file.")
         text = path.read_text(encoding="utf-8-sig")
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        content = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
     except OSError as error:
         raise TrainingError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise TrainingError(f"{path} is not valid {kind} ({error}): correct it.") from error
+    except RecursionError:
+        raise TrainingError(f"{path} is nested too deep for settings: write KEY = VALUE, line by line.") from None
     if not isinstance(content, dict):
         raise TrainingError(f"{path} holds no settings by name: write one JSON object.")
     return content
@@ -138,8 +145,9 @@ class _Rule:
     words: str
 
 
-def _whole(least: int) -> _Rule:
-    return _Rule(lambda value: _is_whole(value) and value >= least, f"a whole number of at least {least}")
+def _whole(least: int, most: int) -> _Rule:
+    words = f"a whole number of at least {least}, at most {most:,}"
+    return _Rule(lambda value: _is_whole(value) and least <= value <= most, words)
 
 
 def _number(words: str, holds: Callable[[float], bool]) -> _Rule:
@@ -164,37 +172,55 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Whole numbers of TOML have any size; those that float64 cannot hold are no use as numbers.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER
+
+
+def _shown(value: Any) -> str:
+    """Return a value as JSON has it, cut short where it is long."""
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, TypeError, RecursionError):
+        # Too many digits, keys that are not texts, or deeper than Python can follow.
+        return "of another form"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 # Keys as version 0.1 spelled them.
 _FORMER_KEYS = {"normalisation": "normalization"}
-_POSITIVE = _number("a number above 0", lambda value: value > 0)
-_NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
+_MAX_NUMBER, _LONGEST_SHOWN = 1e6, 80
+_POSITIVE = _number("a number above 0, at most 1e6", lambda value: value > 0)
+_NOT_NEGATIVE = _number("a number of at least 0, at most 1e6", lambda value: value >= 0)
 _BELOW_ONE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 _SWITCH = _Rule(lambda value: isinstance(value, bool), "true or false")
 _RULES = {
-    "steps": _whole(1),
-    "batch_size": _whole(1),
+    "steps": _whole(1, limits.MAX_STEPS),
+    "batch_size": _whole(1, limits.MAX_BATCH),
     "optimizer": _one_of("adamw", "sgd"),
     "learning_rate": _POSITIVE,
     "schedule": _one_of("cosine", "poly"),
-    "warm_up_steps": _whole(0),
+    "warm_up_steps": _whole(0, limits.MAX_STEPS),
     "weight_decay": _NOT_NEGATIVE,
     "clip_norm": _POSITIVE,
     "average_decay": _BELOW_ONE,
     "precision": _one_of("float32", "bfloat16", "float16"),
     "seed": _Rule(lambda value: _is_whole(value) and 0 <= value < 2**63, "a whole number of at least 0, below 2^63"),
-    "workers": _whole(0),
-    "checkpoint_every": _whole(1),
-    "validate_every": _whole(1),
-    "variant": _Rule(lambda value: value is None or value in VARIANTS, f"one of {', '.join(VARIANTS)}"),
-    "base_width": _whole(1),
+    "workers": _whole(0, limits.MAX_WORKERS),
+    "checkpoint_every": _whole(1, limits.MAX_STEPS),
+    "validate_every": _whole(1, limits.MAX_STEPS),
+    "variant": _Rule(
+        lambda value: value is None or (isinstance(value, str) and value in VARIANTS), f"one of {', '.join(VARIANTS)}"
+    ),
+    "base_width": _whole(1, limits.MAX_BASE_WIDTH),
     "deep_supervision": _SWITCH,
     "patch": _three(
-        lambda size: _is_whole(size) and size > 0 and size % SIZE_DIVISOR == 0, f"three multiples of {SIZE_DIVISOR}"
+        lambda size: _is_whole(size) and 0 < size <= limits.MAX_SIZE and size % SIZE_DIVISOR == 0,
+        f"three multiples of {SIZE_DIVISOR}, at most {limits.MAX_SIZE}",
     ),
-    "spacing": _three(lambda step: _is_number(step) and step > 0, "three lengths above 0 mm"),
+    "spacing": _three(
+        lambda step: _is_number(step) and limits.MIN_SPACING <= step <= limits.MAX_SPACING,
+        f"three lengths of {limits.MIN_SPACING:g} to {limits.MAX_SPACING:g} mm",
+    ),
     "normalization": _one_of("auto", "z-score", "percentile", "ct", "none"),
     "mirror_axes": _Rule(
         lambda value: (

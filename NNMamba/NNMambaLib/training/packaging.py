@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from NNMambaLib import __version__
-from NNMambaLib.models.manifest import Manifest, Metric, format_manifest
+from NNMambaLib.models.limits import MAX_NAME
+from NNMambaLib.models.manifest import DEVICE_NAMES, Manifest, Metric, format_manifest
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.training.configuration import as_json
 from NNMambaLib.training.plan import Plan
@@ -28,7 +29,7 @@ def make_manifest(name: str, task: Task, plan: Plan, metrics: Mapping[str, float
     split, command = plan.split, f"nnmamba train {task.name}"
     data = f"{len(split.validation)} validation cases, kept out of training"
     return Manifest(
-        name=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("._-") or "model",
+        name=_model_name(name),
         version="0.1.0",
         title=name,
         description=f"Trained on {len(split.training)} cases with {command}.",
@@ -48,6 +49,12 @@ def make_manifest(name: str, task: Task, plan: Plan, metrics: Mapping[str, float
         },
         **task.sections(scores),
     )
+
+
+def _model_name(text: str) -> str:
+    """Return a text as a name that manifests allow, with other characters replaced."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("._-")[:MAX_NAME].strip("._-") or "model"
+    return f"model-{name}" if name.split(".")[0] in DEVICE_NAMES else name
 
 
 def check_manifest(manifest: Manifest) -> None:

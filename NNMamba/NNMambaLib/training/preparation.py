@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.prepared import prepare_case
 from NNMambaLib.training.data.subjects import split_by_subject
 from NNMambaLib.training.data.survey import survey_cases
+from NNMambaLib.training.memory import check_case_memory, check_step_memory
 from NNMambaLib.training.packaging import check_manifest, make_manifest
 from NNMambaLib.training.plan import Plan, input_specification, resolve
 from NNMambaLib.training.run_folder import RunFolder
@@ -14,13 +17,19 @@ from NNMambaLib.training.tasks.task import Task
 
 
 def prepare_run(
-    task: Task, run: RunFolder, given: Configuration, overwrite: bool, on_progress: OnProgress
+    task: Task,
+    run: RunFolder,
+    given: Configuration,
+    overwrite: bool,
+    device: torch.device,
+    on_progress: OnProgress,
 ) -> Plan | None:
     """Set up the folder of a training and prepare its cases; return the plan, or None if the training has finished.
 
     Args:
         given: the configuration as the user gave it.
         overwrite: remove an earlier training from the folder.
+        device: that will train, whose memory must suffice.
 
     Raises:
         VolumeError, TrainingError, ModelError, OutputError: see `train_folder`; no step was trained.
@@ -28,7 +37,7 @@ def prepare_run(
     run.check(task.name, given, overwrite)
     if run.finished:
         return None
-    plan = _make_plan(task, given, on_progress)
+    plan = _make_plan(task, given, device, on_progress)
     # A manifest that could not be written must be found before the training, not after it.
     check_manifest(make_manifest(run.name, task, plan, {}, []))
     run.settle(task.name, given, plan.configuration, plan.split)
@@ -36,11 +45,14 @@ def prepare_run(
     return plan
 
 
-def _make_plan(task: Task, given: Configuration, on_progress: OnProgress) -> Plan:
+def _make_plan(task: Task, given: Configuration, device: torch.device, on_progress: OnProgress) -> Plan:
     checking = Stage("Checking the data", len(task.cases), on_progress)
     survey = survey_cases(task.cases, task.check, checking.step)
     configuration = resolve(given, task.name, survey)
     specification = input_specification(configuration, task.channel_names(survey.channels), survey)
+    network = task.objective(configuration, survey.channels).network
+    check_step_memory(configuration, network, device)
+    check_case_memory(survey.grids, specification, network)
     split = split_by_subject(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
     return Plan(configuration, specification, split)
 

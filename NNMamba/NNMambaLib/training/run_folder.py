@@ -10,7 +10,8 @@ from typing import Any
 
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, make_folder
-from NNMambaLib.models.package import MANIFEST_FILE
+from NNMambaLib.models.zip_files import MANIFEST_FILE
+from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
 from NNMambaLib.training.data.subjects import Split
 
@@ -53,7 +54,13 @@ class RunFolder:
         Raises:
             OutputError: if the folder holds other things, or a run with another task or configuration.
         """
-        if not self._record.is_file():
+        try:
+            recorded = self._record.is_file()
+            # Files within it have names of up to this many characters more.
+            (self.path / "prepared").exists()
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be used ({error.strerror}): choose another name.") from error
+        if not recorded:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise OutputError(f"{self.path} is not empty and holds no training: choose another folder.")
         elif overwrite:
@@ -105,7 +112,7 @@ class RunFolder:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} is damaged ({error}): start again (--overwrite).") from error
 

@@ -76,7 +76,7 @@ def train_folder(
     target = training_device(device)
     with process_group(target):
         cases, run = TASKS[task](Path(data)), RunFolder(output)
-        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, on_progress))
+        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, target, on_progress))
         if plan is None:
             return Outcome(run.outputs, {}, (f"{run.path} was trained to its end before",))
         training = _Training(cases, run, plan, target, on_progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files, case_rows
 from NNMambaLib.training.data.case import Case
-from NNMambaLib.training.data.subjects import SUBJECTS_FILE, read_subjects
+from NNMambaLib.training.data.subjects import FORMER_SUBJECTS_FILE, SUBJECTS_FILE, read_subjects
 from NNMambaLib.volumes.files import READABLE
 
 UNKNOWN = -1
@@ -31,7 +31,11 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
             class that only one case has.
     """
     volumes = case_files(folder, READABLE)
-    tables = sorted(path for path in folder.glob("*.csv") if path.name != SUBJECTS_FILE)
+    tables = sorted(
+        path
+        for path in folder.glob("*.csv")
+        if path.name not in (SUBJECTS_FILE, FORMER_SUBJECTS_FILE) and not path.name.startswith("._")
+    )
     if len(tables) != 1:
         raise VolumeError(f"The folder {folder} holds {len(tables)} tables (CSV) of classes: keep one, case,class.")
     rows = case_rows(tables[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files
 from NNMambaLib.files import read_text
+from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.subjects import read_subjects
+from NNMambaLib.volumes.files import READABLE
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
     for case in label_files:
         if case not in first:
             raise VolumeError(f"{label_files[case]} has no volume {case}_0000{ending} in imagesTr: add or remove one.")
+    _check_counts(content, source, len(first), len(channels))
     subjects = read_subjects(folder, first)
     cases = []
     for case in first:
@@ -57,16 +61,45 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
 
 def _content(source: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_text(source))
+        content = parse_json(read_text(source))
     except ValueError as error:
         raise VolumeError(f"{source} is not valid JSON ({error}): correct it.") from error
+    if isinstance(content, dict) and "modality" in content and "channel_names" not in content:
+        raise VolumeError(
+            f"{source} is of version 1 of nnU-Net ('modality'): convert the folder to version 2, with nnU-Net's "
+            "nnUNetv2_convert_old_nnUNet_dataset."
+        )
     kinds = {"channel_names": dict, "labels": dict, "file_ending": str}
     for key, kind in kinds.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind) or not content[key]:
             raise VolumeError(f"{source} lacks '{key}' or has it in another form than nnU-Net v2: correct it.")
+    if content["file_ending"] not in READABLE:
+        raise VolumeError(
+            f"{source} has the file_ending {content['file_ending'][:40]!a}: give volumes that end in "
+            f"{', '.join(READABLE)}."
+        )
     if "dataset" in content:
         raise VolumeError(f"{source} lists its files by 'dataset', which is not supported: use imagesTr and labelsTr.")
     return content
+
+
+def _check_counts(content: dict[str, Any], source: Path, cases: int, channels: int) -> None:
+    """Refuse a folder with files that ``dataset.json`` does not declare, or without those that it does."""
+    stated = content.get("numTraining", cases)
+    if stated != cases:
+        raise VolumeError(
+            f"{source} states {json.dumps(stated)[:40]} cases (numTraining) and imagesTr has {cases}: correct the "
+            "number, or complete the folder."
+        )
+    images = source.parent / "imagesTr"
+    numbered = re.compile(rf"(?!\._).+_(\d{{4}}){re.escape(content['file_ending'])}")
+    matches = (numbered.fullmatch(path.name) for path in images.iterdir())
+    undeclared = sorted(match.group() for match in matches if match and int(match.group(1)) >= channels)
+    if undeclared:
+        raise VolumeError(
+            f"{images / undeclared[0]} is of a channel that {source.name} does not declare (channel_names has "
+            f"{channels}): declare it, or remove its files."
+        )
 
 
 def _channels(content: dict[str, Any], source: Path) -> tuple[str, ...]:

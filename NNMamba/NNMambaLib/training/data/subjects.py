@@ -15,7 +15,7 @@ from NNMambaLib.training.data.case import Case
 
 SUBJECTS_FILE = "subjects.csv"
 # The file and the column as version 0.1 named them.
-_FORMER_FILE, _FORMER_COLUMN = "persons.csv", "person"
+FORMER_SUBJECTS_FILE, _FORMER_COLUMN = "persons.csv", "person"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def read_subjects(folder: Path, cases: Iterable[str]) -> dict[str, str]:
     """
     path, column, cases = folder / SUBJECTS_FILE, "subject", list(cases)
     if not path.exists():
-        path, column = folder / _FORMER_FILE, _FORMER_COLUMN
+        path, column = folder / FORMER_SUBJECTS_FILE, _FORMER_COLUMN
     if not path.exists():
         return {case: case for case in cases}
     rows = case_rows(path)
