@@ -109,7 +109,6 @@ def test_the_models_own_threshold_decides_what_was_predicted(folders, tmp_path):
         '{"predictions": []}',
         '{"predictions": [{"target": "contrast"}]}',
         '{"predictions": [{"target": "contrast", "probabilities": {"T1": 1, "T2": 0}, "predicted": "T3"}]}',
-        '{"predictions": [{"target": "contrast", "probabilities": {"T1": NaN, "T2": 0}, "predicted": "T1"}]}',
     ],
 )
 def test_other_json_among_the_predictions_is_named(folders, tmp_path, capsys, content):
@@ -172,3 +171,42 @@ def test_a_class_that_the_model_does_not_know_is_named(folders, tmp_path, capsys
     (reference / "classes.csv").write_text("case,class\na,FLAIR\n")
     assert evaluate("classification", folders, tmp_path / "report.json") == 1
     assert "'FLAIR'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"predictions": [{"target": "t", "probabilities": {"T1": NaN}, "predicted": "T1"}]}', "holds NaN"),
+        ("[" * 100_000, "nested deeper than 64 levels"),
+        ('{"predictions": [{"target": "\\ud800"}]}', "not valid Unicode"),
+        ('{"predictions": [{"target": "t", "probabilities": {"T1": 1' + "0" * 400 + "}}]}", "too large"),
+    ],
+)
+def test_predictions_that_are_not_json_are_named(folders, tmp_path, capsys, content, reason):
+    prediction, reference = folders
+    (prediction / "a.json").write_text(content)
+    (reference / "classes.csv").write_text("case,class\na,T1\n")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"nnmamba: {prediction / 'a.json'} is not valid JSON (")
+    assert reason in message
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "-1", "1e9"])
+def test_tolerance_out_of_range_is_refused(folders, tmp_path, capsys, tolerance):
+    for folder in folders:
+        write_cube(folder / "a.nii.gz", 3)
+    assert evaluate("segmentation", folders, tmp_path / "report.json", f"--tolerance={tolerance}") == 1
+    assert "must be at least 0 and at most 1000 mm" in capsys.readouterr().err
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_files_that_macos_adds_to_archives_are_no_cases(folders, tmp_path):
+    prediction, reference = folders
+    write_answers(prediction / "a.json", answer(0.9, "T2"))
+    (prediction / "._a.json").write_bytes(b"\0\5\x16\7")
+    (reference / "classes.csv").write_text("case,class\na,T2\n")
+    (reference / "._classes.csv").write_bytes(b"\0\5\x16\7")
+    assert evaluate("classification", folders, tmp_path / "report.json") == 0
+    assert json.loads((tmp_path / "report.json").read_text())["cases"] == ["a"]

@@ -18,6 +18,7 @@ from helpers.training_folders import (
 from NNMambaLib.cli import main
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.subjects import read_subjects, split_by_subject
+from NNMambaLib.training.train_folder import TASKS
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
 
@@ -108,6 +109,17 @@ def describe(**changes):
         ),
         (describe(labels={"background": 0, "body": 1, "": 2}), "does not follow the schema at labels.1.name"),
         (describe(dataset={"case0": {}}), "lists its files by 'dataset', which is not supported"),
+        (describe(numTraining=7), "dataset.json states 7 cases (numTraining) and imagesTr has 3: correct the number"),
+        (describe(channels=("T1",)), "case0_0001.nii.gz is of a channel that dataset.json does not declare"),
+        (describe(channel_names=None, modality={"0": "MR"}), "is of version 1 of nnU-Net ('modality'): convert"),
+        (describe(file_ending="/../x"), "dataset.json has the file_ending '/../x': give volumes that end in .nrrd"),
+        (
+            describe(labels={"background": 0, "body\n": 1, "b": 2}),
+            "at labels.0.name: 'body\\n' holds control characters",
+        ),
+        (describe(labels={"background": 0, "\ud800": 1, "b": 2}), "is not valid JSON (it holds the text '\\ud800'"),
+        (describe(labels={"background": 0, "a": 10**400}), "is not valid JSON (it holds the number 1000"),
+        (lambda d: (d / "dataset.json").write_text("[" * 100_000), "is not valid JSON (it is nested deeper than 64"),
     ],
 )
 def test_segmentation(refused, damage, sentence):
@@ -130,6 +142,14 @@ def test_segmentation(refused, damage, sentence):
         (
             lambda d: write_markups(d / "case2.mrk.json", {"front": (0, 0, 900), "side": None, "top": None}),
             "case2.mrk.json has 'front' at 0.0, 0.0, 900.0 mm (LPS), outside case2.nrrd: correct it, or leave it",
+        ),
+        (
+            lambda d: write_markups(d / "case2.mrk.json", {"front": (0, 0, float("nan")), "side": None, "top": None}),
+            "case2.mrk.json has 'front' at [0.0, 0.0, nan], which is not a position",
+        ),
+        (
+            lambda d: write_markups(d / "case1.mrk.json", {5: None, "side": None, "top": None}),
+            "case1.mrk.json has a point with the label 5: name it in Slicer",
         ),
         (lambda d: [path.unlink() for path in d.iterdir()], "holds no files that end in .nrrd"),
     ],
@@ -219,3 +239,43 @@ def test_without_a_table_each_case_is_a_subject(tmp_path):
     assert read_subjects(tmp_path, ["a", "b"]) == {"a": "a", "b": "b"}
     (tmp_path / "subjects.csv").write_text(json.dumps("case") + ",subject\na,1\nb,1\n")
     assert read_subjects(tmp_path, ["a", "b"]) == {"a": "1", "b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"spacing": [0.001] * 3}, "At a spacing of 0.001 x 0.001 x 0.001 mm the largest volume has"),
+        (
+            {"batch_size": 4096, "patch": [1024] * 3},
+            "A step with batch_size 4096, patch 1024x1024x1024 and base_width 4",
+        ),
+    ],
+)
+def test_settings_that_no_memory_can_hold_are_refused_before_anything_is_made(
+    originals, tmp_path, capsys, changes, words
+):
+    config = write_configuration(tmp_path / "configuration.json", **changes)
+    files = ["--data", str(originals["segmentation"]), "--output", str(tmp_path / "run"), "--config", str(config)]
+    assert main(["train", "segmentation", *files, "--device", "cpu", "--backend", "torch"]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"nnmamba: {words}")
+    assert "can be used" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_output_folders_name_that_is_too_long_is_refused(originals, tmp_path, capsys):
+    files = ["--data", str(originals["segmentation"]), "--output", str(tmp_path / ("x" * 300))]
+    assert main(["train", "segmentation", *files]) == 1
+    assert "cannot be used (File name too long): choose another name." in capsys.readouterr().err
+
+
+def test_files_that_macos_adds_to_archives_are_passed_over(originals, tmp_path):
+    for task, files in {
+        "segmentation": ("imagesTr/._case0_0000.nii.gz", "labelsTr/._case0.nii.gz", "imagesTr/._case0_0007.nii.gz"),
+        "landmarks": ("._case0.nrrd", "._case0.mrk.json"),
+        "classification": ("._case0.nii.gz", "._classes.csv"),
+    }.items():
+        data = shutil.copytree(originals[task], tmp_path / task)
+        for file in files:
+            (data / file).write_bytes(b"\0\5\x16\7")
+        assert len(TASKS[task](data).cases) == len(TASKS[task](originals[task]).cases)
