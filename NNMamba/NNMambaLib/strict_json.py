@@ -27,9 +27,14 @@ def parse_json(text: str, allow_nan: bool = False) -> Any:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, more than {MAX_CHARACTERS:,}")
-    constant = {} if allow_nan else {"parse_constant": _refuse_constant}
     try:
-        value = json.loads(text, parse_int=_int, parse_float=_float, object_pairs_hook=_object, **constant)
+        value = json.loads(
+            text,
+            parse_int=_int,
+            parse_float=_float,
+            parse_constant=float if allow_nan else _refuse_constant,
+            object_pairs_hook=_object,
+        )
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
     _check(value)

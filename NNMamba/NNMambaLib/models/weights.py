@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
 import torch
 from safetensors import SafetensorError
@@ -51,7 +51,7 @@ def largest_size(description: NetworkDescription) -> int:
 
 def number_count(description: NetworkDescription) -> int:
     """Return how many numbers a network's weights are, shared layers counted as often as they are used."""
-    return sum(math.prod(shape) for shape in _expected_shapes(description).values())
+    return sum(value.numel() for value in _expected_state(description).values())
 
 
 def network_to_bytes(network: nn.Module, description: NetworkDescription, name: str, half: bool = False) -> bytes:
@@ -64,15 +64,19 @@ def network_to_bytes(network: nn.Module, description: NetworkDescription, name: 
         key: (_halved(value) if half else value).detach().cpu().contiguous().clone()
         for key, value in drop_shared_copies(network.state_dict()).items()
     }
-    if {k: tuple(v.shape) for k, v in state.items()} != drop_shared_copies(_expected_shapes(description)):
+    if _shapes(state) != _shapes(drop_shared_copies(_expected_state(description))):
         raise ModelError(f"The network is not the {description.variant} that the manifest of {name} states.")
     return save(state)
 
 
-def _expected_shapes(description: NetworkDescription) -> dict[str, tuple[int, ...]]:
-    # Tensors on this device have shapes and no memory.
+def _expected_state(description: NetworkDescription) -> dict[str, torch.Tensor]:
+    """Return a network's state_dict of tensors that have shapes and take no memory."""
     with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in build(description).state_dict().items()}
+        return build(description).state_dict()
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def _shapes_in(content: bytes) -> dict[str, tuple[int, ...]]:
@@ -100,8 +104,8 @@ def _require_fit(found: dict[str, tuple[int, ...]], description: NetworkDescript
     Raises:
         ModelError: naming the first tensor that does not fit.
     """
-    expected = _expected_shapes(description)
-    missing = [key for key in drop_shared_copies(expected) if key not in found]
+    state = _expected_state(description)
+    expected, missing = _shapes(state), [key for key in drop_shared_copies(state) if key not in found]
     for key in [*missing, *found]:
         if found.get(key) != expected.get(key):
             shapes = " and the network has ".join(

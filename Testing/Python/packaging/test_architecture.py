@@ -46,8 +46,8 @@ ARROWS = {
     "NNMambaBrainModels.heads": "NNMambaBrainModels.command_line models volumes",
     "NNMambaBrainModels.command_line": "",
     "training": (
-        "NNMambaLib errors files inference models networks progress results runtime training.configuration "
-        "training.data training.loop training.tasks volumes"
+        "NNMambaLib errors files inference models networks progress results runtime strict_json "
+        "training.configuration training.data training.loop training.tasks volumes"
     ),
     "training.tasks": (
         "errors evaluation inference models networks training.calibration training.configuration "
@@ -55,8 +55,8 @@ ARROWS = {
     ),
     "training.calibration": "models",
     "training.validation_picture": "export files models training.data volumes",
-    "training.data": "errors evaluation export files inference models training.configuration volumes",
-    "training.configuration": "errors networks training.loop volumes",
+    "training.data": "errors evaluation export files inference models strict_json training.configuration volumes",
+    "training.configuration": "errors models networks strict_json training.loop volumes",
     "training.loop": "errors files networks runtime training.objectives",
     "training.objectives": "errors networks",
     "support": (
@@ -71,10 +71,10 @@ ARROWS = {
         "NNMambaLib errors evaluation export files kernels models networks networks.scan progress results "
         "runtime volumes"
     ),
-    "evaluation": "errors export files volumes",
-    "export": "errors files models results volumes",
+    "evaluation": "errors export files strict_json volumes",
+    "export": "errors files models results strict_json volumes",
     "results": "models volumes",
-    "models": "errors files networks runtime volumes",
+    "models": "errors files networks runtime strict_json volumes",
     "volumes": "errors files",
     "networks.folding": "networks networks.convolution networks.scan",
     "networks": "errors networks.convolution networks.scan",
@@ -83,6 +83,7 @@ ARROWS = {
     "runtime": "errors",
     "progress": "errors",
     "files": "errors",
+    "strict_json": "",
     "kernels": "",
     "errors": "",
     "NNMambaLib": "",
@@ -101,7 +102,7 @@ INSIDE_FUNCTIONS = {
         commands.evaluate: files models.catalogue
         commands.info: support.machine_report
         commands.models: models.catalogue models.installation
-        commands.random_model: networks.description support.random_package
+        commands.random_model: models.limits networks.description support.random_package
         commands.run_model: files inference.memory_plan models.catalogue volumes.files
         commands.train: training.configuration training.train_folder
     """,
