@@ -102,6 +102,14 @@ def read_text(path: Path) -> str:
 
 
 def write_json(content: Any, path: str | Path) -> None:
-    """Write JSON; the file appears whole or not at all."""
+    """Write JSON; the file appears whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written, or holds NaN or infinity, which JSON does not have.
+    """
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise OutputError(f"{path} was not written: its numbers are not all finite ({error}).") from error
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")

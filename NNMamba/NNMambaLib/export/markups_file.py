@@ -137,12 +137,12 @@ def _points(markup: dict[str, Any], path: Path) -> Iterator[tuple[str, Position 
 
 
 def _position(point: dict[str, Any], signs: tuple[float, ...], path: Path) -> Position:
-    values = point.get("position")
-    numbers = isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
-    if not numbers or not all(abs(value) <= _MAX_DISTANCE for value in values):
+    values: Any = point.get("position")
+    right = isinstance(values, list) and len(values) == 3
+    if not right or not all(type(value) in (int, float) and abs(value) <= _MAX_DISTANCE for value in values):
         raise VolumeError(
             f"{path} has '{point['label']}' at {str(values)[:60]}, which is not a position within {_MAX_DISTANCE:g} "
             "mm: correct it, or leave it undefined."
         )
-    x, y, z = (sign * float(value) for sign, value in zip(signs, values, strict=True))
+    x, y, z = (sign * float(values[axis]) for axis, sign in enumerate(signs))
     return x, y, z

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from NNMambaLib.errors import ModelError
 from NNMambaLib.kernels import availability
 from NNMambaLib.runtime.threads import for_each, split
 
@@ -26,6 +27,9 @@ def tile_predictor(
     Args:
         activation: applied to the outputs (1, output, z, y, x) before they are averaged, such as softmax.
         mirror_axes: of ``x``, ``y``, ``z``: the mean is taken over the flips along all their combinations.
+
+    Raises (the function that is returned):
+        ModelError: if the network's outputs are not finite: they would pass for background, or for any label.
     """
     axes = [_AXIS[name] for name in mirror_axes]
     flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
@@ -33,14 +37,24 @@ def tile_predictor(
     def predict(tile: np.ndarray) -> torch.Tensor:
         with torch.inference_mode():
             x = torch.from_numpy(tile)[None].to(device)
-            total = activation(network(x))
+            total = activation(_finite(network(x)))
             for flip in flips[1:]:
-                total += activation(network(x.flip(flip))).flip(flip)
+                total += activation(_finite(network(x.flip(flip)))).flip(flip)
             if len(flips) > 1:
                 total /= len(flips)
             return total[0].float().cpu()
 
     return predict
+
+
+def _finite(y: torch.Tensor) -> torch.Tensor:
+    # A sum is finite only if all are, and takes no memory, unlike a test of each.
+    if not bool(torch.isfinite(y.sum())):
+        raise ModelError(
+            "The network's outputs are not finite (NaN or infinity): nothing can be said of this volume; check its "
+            "intensities, or use another model."
+        )
+    return y
 
 
 def softmax(y: torch.Tensor) -> torch.Tensor:

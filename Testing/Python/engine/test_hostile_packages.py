@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load, save
 
 from NNMambaLib import cli
-from NNMambaLib.errors import ModelError, VolumeError
+from NNMambaLib.engine import Engine
+from NNMambaLib.errors import ModelError, OutputError, VolumeError
+from NNMambaLib.files import write_json
 from NNMambaLib.inference.answers import predict_target
 from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models import limits
@@ -22,6 +24,7 @@ from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.networks.variants import build
 from NNMambaLib.support.diagnostics import diagnostic_report
 from NNMambaLib.support.random_package import random_manifest, write_random_package
+from NNMambaLib.volumes.volume import Volume
 
 _DIGEST = "0" * 64
 
@@ -362,3 +365,27 @@ def test_random_models_have_the_same_limits(option, tmp_path, capsys):
     assert cli.main(["random-model", "landmarks", *option, "--output", str(tmp_path / "m")]) == 1
     assert option[0].split("=")[0] in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+# --- what is not finite ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["segmentation", "landmarks", "classification"])
+def test_finite_weights_whose_outputs_are_not_give_no_result(tmp_path, task):
+    """Products of large weights overflow: argmax and peaks of NaN would pass for a result."""
+    manifest = random_manifest(task, base_width=1, patch=(16, 16, 16))
+    network = build(manifest.network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(1e30)
+    package = write_package(tmp_path / "large", manifest, network)
+    volume = Volume(np.random.default_rng(0).random((1, 16, 16, 16), np.float32), np.eye(4))
+    with pytest.raises(ModelError, match=r"(is|are) not finite \(NaN or infinity\)"):
+        Engine(device="cpu", backend="torch").run(task, volume, package)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_is_never_written_with_numbers_that_it_does_not_have(tmp_path, value):
+    with pytest.raises(OutputError, match="its numbers are not all finite"):
+        write_json({"p": [value]}, tmp_path / "report.json")
+    assert list(tmp_path.glob("*.json")) == []
