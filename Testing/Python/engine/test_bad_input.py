@@ -391,15 +391,35 @@ def test_variant_of_another_task(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("task", "options", "sentence"),
     [
-        ("segmentation", ["--width", "0"], "--width is 0 and must be at least 1."),
-        ("segmentation", ["--width", "-1"], "--width is -1 and must be at least 1."),
-        ("landmarks", ["--channels", "0"], "--channels is 0 and must be at least 1."),
-        ("segmentation", ["--outputs", "1"], "--outputs is 1 and must be at least 2 for segmentation."),
-        ("landmarks", ["--outputs", "0"], "--outputs is 0 and must be at least 1 for landmarks."),
-        ("classification", ["--outputs", "1"], "--outputs is 1 and must be at least 2 for classification."),
-        ("segmentation", ["--patch", "64", "64", "40"], "--patch is 64 64 40 and must be three multiples of 16."),
-        ("segmentation", ["--patch", "0", "64", "64"], "--patch is 0 64 64 and must be three multiples of 16."),
-        ("segmentation", ["--spacing", "1", "1", "nan"], "--spacing is 1 1 nan and must be three lengths above 0 mm."),
+        ("segmentation", ["--width", "0"], "--width is 0 and must be 1 to 128."),
+        ("segmentation", ["--width", "-1"], "--width is -1 and must be 1 to 128."),
+        ("landmarks", ["--channels", "0"], "--channels is 0 and must be 1 to 64."),
+        (
+            "segmentation",
+            ["--outputs", "1"],
+            "--outputs is 1 and must be at least 2 for segmentation, and at most 1024.",
+        ),
+        ("landmarks", ["--outputs", "0"], "--outputs is 0 and must be at least 1 for landmarks, and at most 1024."),
+        (
+            "classification",
+            ["--outputs", "1"],
+            "--outputs is 1 and must be at least 2 for classification, and at most 1024.",
+        ),
+        (
+            "segmentation",
+            ["--patch", "64", "64", "40"],
+            "--patch is 64 64 40 and must be three multiples of 16 up to 1024.",
+        ),
+        (
+            "segmentation",
+            ["--patch", "0", "64", "64"],
+            "--patch is 0 64 64 and must be three multiples of 16 up to 1024.",
+        ),
+        (
+            "segmentation",
+            ["--spacing", "1", "1", "nan"],
+            "--spacing is 1 1 nan and must be three lengths of 0.001 to 1000 mm.",
+        ),
         ("segmentation", ["--seed", str(2**64)], "must be at least 0 and below 2^63."),
     ],
 )
