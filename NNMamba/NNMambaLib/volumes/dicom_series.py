@@ -202,8 +202,11 @@ def _common_type(images: list[Slice]) -> np.dtype:
     if all(dtype.kind in "iu" for dtype in types):
         ranges = [image.value_range for image in images]
         return smallest_integer(min(low for low, _ in ranges), max(high for _, high in ranges))
-    return np.dtype(np.float32) if all(_fits_single(dtype) for dtype in types) else np.dtype(np.float64)
+    return np.dtype(np.float32) if all(_fits_single(image) for image in images) else np.dtype(np.float64)
 
 
-def _fits_single(dtype: np.dtype) -> bool:
-    return dtype == np.float32 or (dtype.kind in "iu" and dtype.itemsize <= 2)
+def _fits_single(image: Slice) -> bool:
+    """Whether single precision tells a slice's values apart."""
+    if image.value_type.kind == "f":
+        return image.value_type == np.float32
+    return max(abs(end) for end in image.value_range) <= 2**24

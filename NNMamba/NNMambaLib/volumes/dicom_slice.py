@@ -37,6 +37,8 @@ _BINARY[_TAGS["b_value"]] = ("d", 8)
 _PIXEL_DATA = 0x7FE00010
 # Bytes of a header, and of the values kept from it; private elements of scanners reach a few MiB.
 _LARGEST_HEADER = 1 << 24
+# Bytes that a parser asks for where a file may rightly end: the preamble and its mark.
+_LOOK_AHEAD = 132
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _LARGEST_IMAGE = 1 << 15
@@ -75,8 +77,8 @@ class Slice:
             values = ()
         if len(values) != count or not np.isfinite(values).all():
             raise VolumeError(
-                f"{self.path} does not say its {name} ({self.text(name)[:60] or 'missing'}), without which its slice cannot "
-                "be used: export the series again from where it came."
+                f"{self.path} does not say its {name} ({self.text(name)[:60] or 'missing'}), without which it cannot be "
+                "used: export the series again from where it came."
             )
         return values
 
@@ -210,9 +212,13 @@ class Slice:
                 tag = struct.unpack(order + "HH", file.read(4).ljust(4, b"\0"))
                 if tag != (_PIXEL_DATA >> 16, _PIXEL_DATA & 0xFFFF):
                     raise VolumeError(f"{self.path} holds no pixels that can be read: convert the series to NRRD.")
-                explicit = self.transfer_syntax != _IMPLICIT
-                kind = file.read(4) if explicit else b""
-                length = struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))[0]
+                # An implicit length is even, so that it is never taken for one of these.
+                kind = file.read(4)
+                if kind[:2] in (b"OB", b"OW", b"UN"):
+                    length_bytes = file.read(4)
+                else:
+                    kind, length_bytes = b"", kind
+                length = struct.unpack(order + "I", length_bytes.ljust(4, b"\0"))[0]
                 left = self.path.stat().st_size - file.tell()
                 content = file.read(min(length, max(0, left)))
         except OSError as error:
@@ -258,13 +264,13 @@ def read_slice(path: Path) -> Slice | None:
                 raise VolumeError(f"{path} is stored deflated, which cannot be read: convert the series to NRRD.")
             file.seek(0)
             bounded = _BoundedFile(file, path)
-            data = pydicom.dcmread(
-                bounded, stop_before_pixels=True, force=not marked, specific_tags=list(_TAGS.values())
-            )
-            elements, lut = _elements(data)
-            syntax = str(getattr(data.file_meta, "TransferSyntaxUID", "") or "")
-            if not syntax:
-                syntax = _IMPLICIT if data.original_encoding[0] else _EXPLICIT
+            # Values are checked where they are used, not by warnings on the console.
+            with pydicom.config.disable_value_validation():
+                data = pydicom.dcmread(
+                    bounded, stop_before_pixels=True, force=not marked, specific_tags=list(_TAGS.values())
+                )
+                syntax = str(getattr(data.file_meta, "TransferSyntaxUID", "") or _EXPLICIT)
+                elements, lut = _elements(data, syntax != _BIG)
             return Slice(path, elements, lut, syntax, bounded.tell())
     except OSError as error:
         raise not_opened(path, error) from error
@@ -294,23 +300,31 @@ class _BoundedFile:
         self._size = path.stat().st_size
         self._budget = _LARGEST_HEADER
         self.name = str(path)
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
 
     def read(self, count: int | None = None) -> bytes:
         left = max(0, self._size - self._file.tell())
-        if count is None or count < 0 or count > left:
-            # A length beyond the end of the file: what is left is all that there is.
+        if count is None or count < 0:
             count = left
+        if count > max(left, _LOOK_AHEAD):
+            raise cut_short(self._path, f"an element of {count} bytes, {left} of them in the file")
+        count = min(count, left)
         self._budget -= count
         if self._budget < 0:
             raise damaged(self._path, "its header has no end")
         return self._file.read(count)
 
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        place = self._file.seek(offset, whence)
+        if place > self._size:
+            raise cut_short(self._path, f"an element ends at byte {place} of {self._size}")
+        return place
+
     def close(self) -> None:
         self._file.close()
 
 
-def _elements(data: Any) -> tuple[dict[str, Any], tuple[int, np.ndarray] | None]:
+def _elements(data: Any, little_endian: bool) -> tuple[dict[str, Any], tuple[int, np.ndarray] | None]:
     elements = {
         name: _text(data.get_item(tag)) for name, tag in _TAGS.items() if name != "modality_lut" and tag in data
     }
@@ -321,7 +335,7 @@ def _elements(data: Any) -> tuple[dict[str, Any], tuple[int, np.ndarray] | None]
     entries = entries % 65536 or 65536
     table = item[0x00283006].value
     if isinstance(table, bytes):
-        order = "<" if item.is_little_endian else ">"
+        order = "<" if little_endian else ">"
         table = np.frombuffer(table, np.uint8 if bits <= 8 and len(table) < 2 * entries else f"{order}u2")
     values = np.atleast_1d(np.asarray(table)).astype(np.int64)[:entries]
     if len(values) < entries:

@@ -185,7 +185,7 @@ def _geometry(path: Path, header: Any, sizes: list[int]) -> tuple[np.ndarray, li
     notices = []
     sform = _sform(header) if header["sform_code"] > 0 else None
     qform = _qform(header, spacing) if header["qform_code"] > 0 else None
-    if sform is not None and not (np.isfinite(sform).all() and abs(np.linalg.det(sform[:3, :3])) > 1e-9):
+    if sform is not None and not _has_extent(sform):
         notices.append(f"{path.name} has an sform without extent, which was left out")
         sform = None
     if sform is not None:
@@ -220,6 +220,11 @@ def _geometry(path: Path, header: Any, sizes: list[int]) -> tuple[np.ndarray, li
     if moved:
         notices.append(f"{path.name} has axes that are off right angles by rounding: voxels moved by {moved:.2g} mm")
     return straight, notices
+
+
+def _has_extent(affine: np.ndarray) -> bool:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool((lengths > 0).all() and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-6)
 
 
 def _sform(header: Any) -> np.ndarray:
