@@ -41,6 +41,8 @@ _LARGEST_HEADER = 1 << 24
 _LOOK_AHEAD = 132
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _IMPLICIT, _EXPLICIT, _BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+# JPEG, JPEG-LS, JPEG 2000, and run lengths.
+_COMPRESSED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 _LARGEST_IMAGE = 1 << 15
 
 
@@ -76,9 +78,10 @@ class Slice:
         except ValueError:
             values = ()
         if len(values) != count or not np.isfinite(values).all():
+            found = self.text(name)[:60] or "missing"
             raise VolumeError(
-                f"{self.path} does not say its {name} ({self.text(name)[:60] or 'missing'}), without which it cannot be "
-                "used: export the series again from where it came."
+                f"{self.path} does not say its {name} ({found}), without which it cannot be used: export the series "
+                "again from where it came."
             )
         return values
 
@@ -252,7 +255,7 @@ def read_slice(path: Path) -> Slice | None:
     Raises:
         VolumeError: if it is DICOM and damaged, or stored in a way that cannot be read.
     """
-    import pydicom
+    from pydicom import config, dcmread
 
     try:
         with path.open("rb") as file:
@@ -265,10 +268,8 @@ def read_slice(path: Path) -> Slice | None:
             file.seek(0)
             bounded = _BoundedFile(file, path)
             # Values are checked where they are used, not by warnings on the console.
-            with pydicom.config.disable_value_validation():
-                data = pydicom.dcmread(
-                    bounded, stop_before_pixels=True, force=not marked, specific_tags=list(_TAGS.values())
-                )
+            with config.disable_value_validation():
+                data = dcmread(bounded, stop_before_pixels=True, force=not marked, specific_tags=list(_TAGS.values()))
                 syntax = str(getattr(data.file_meta, "TransferSyntaxUID", "") or _EXPLICIT)
                 elements, lut = _elements(data, syntax != _BIG)
             return Slice(path, elements, lut, syntax, bounded.tell())
@@ -365,6 +366,11 @@ def _decompressed(image: Slice, content: bytes) -> np.ndarray:
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import UID, generate_uid
 
+    if not image.transfer_syntax.startswith(_COMPRESSED):
+        raise VolumeError(
+            f"{image.path} has the transfer syntax {image.transfer_syntax[:64]}, which cannot be read: convert the series "
+            "to NRRD."
+        )
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = UID(image.transfer_syntax)
     meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")

@@ -49,6 +49,7 @@ def read_volume(path: str | Path) -> Volume:
         raise VolumeError(f"{path} is of no format that can be read: give {_FORMATS}.")
     if path.stat().st_size == 0:
         raise VolumeError(f"{path} is empty: copy or export it again.")
+    _check_apple_double(path)
     source = _parse(path)
     spatial = [size for axis, size in enumerate(source.shape) if axis != source.channel_axis]
     _check_slices(path.name, spatial)
@@ -97,6 +98,16 @@ def _read_folder(folder: Path) -> Volume:
     from NNMambaLib.volumes.dicom_series import read_series
 
     return _checked(read_series(folder, _FORMATS))
+
+
+def _check_apple_double(path: Path) -> None:
+    """Refuse what macOS stores beside a file in archives and on foreign disks."""
+    if path.name.startswith("._"):
+        with path.open("rb") as file:
+            if file.read(4) == b"\0\5\x16\7":
+                raise VolumeError(
+                    f"{path} holds what macOS notes about a file, not its voxels: give {path.name[2:]} instead."
+                )
 
 
 def _check_slices(name: str, shape: list[int]) -> None:

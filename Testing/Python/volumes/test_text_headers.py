@@ -314,6 +314,13 @@ def test_pipes_and_devices_are_not_opened(tmp_path, name):
         read_volume(tmp_path / name)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_what_macos_stores_beside_a_file_is_named(tmp_path, ending):
+    (tmp_path / f"._case{ending}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100))
+    with pytest.raises(VolumeError, match=rf"not its voxels: give case{ending} instead"):
+        read_volume(tmp_path / f"._case{ending}")
+
+
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/k\xfcrbis.nrrd")
     os.replace(_nrrd(tmp_path), path)
