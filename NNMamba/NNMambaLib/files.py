@@ -147,7 +147,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise VolumeError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
     except UnicodeDecodeError as error:
-        raise VolumeError(f"{path} is no text in UTF-8: save it again as such.") from error
+        raise VolumeError(f"{path} is not text in UTF-8: save it again as UTF-8.") from error
 
 
 def write_text(text: str, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""What no model can use: voxels, grids and channels that do not fit each other."""
+"""Checks before a model is run: voxels and grids that no model can use, channels that do not fit each other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.resampling import resample
 from NNMambaLib.volumes.volume import Grid, Volume
 
-# mm: a little beyond what microscopes and the largest scanners resolve and reach.
+# In mm; a little beyond what microscopes resolve and the largest scanners reach.
 _SPACINGS = (1e-4, 1e3)
 _FARTHEST = 1e6
 # Networks compute in single precision, whose largest number this is, nearly.
 _LARGEST = 3e38
-# A channel that covers less of the first one than this is of another place, or of another patient.
+# A channel that covers less than this part of the first one shows another place or another patient.
 _LEAST_OVERLAP = 0.25
 
 
@@ -23,7 +23,7 @@ def stack_channels(volumes: Sequence[Volume]) -> tuple[Volume, list[str]]:
     """Return volumes as the channels of one, on the first one's grid, with their notices and one for each resampled.
 
     Raises:
-        VolumeError: if one of several has more than one channel, or lies for the most part elsewhere than the first.
+        VolumeError: if one of several has more than one channel, or covers too little of the first.
     """
     first = volumes[0]
     if len(volumes) == 1:
@@ -55,8 +55,8 @@ def check_voxels(volume: Volume) -> None:
             beyond = bad - int((~np.isfinite(volume.array)).sum())
             what = f"NaN, infinite or beyond single precision ({_LARGEST:g})" if beyond else "NaN or infinite"
             raise VolumeError(
-                f"{volume.name} holds {bad} voxels that are {what}: replace them by a number, such as the background's "
-                "value."
+                f"{volume.name} holds {bad} voxels that are {what}: replace them with a number, such as the "
+                "background's value."
             )
     check_grid(volume.grid, volume.name)
 

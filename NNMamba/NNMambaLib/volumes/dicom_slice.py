@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import tempfile
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -268,7 +269,8 @@ def read_slice(path: Path) -> Slice | None:
             file.seek(0)
             bounded = _BoundedFile(file, path)
             # Values are checked where they are used, not by warnings on the console.
-            with config.disable_value_validation():
+            with config.disable_value_validation(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 data = dcmread(bounded, stop_before_pixels=True, force=not marked, specific_tags=list(_TAGS.values()))
                 syntax = str(getattr(data.file_meta, "TransferSyntaxUID", "") or _EXPLICIT)
                 elements, lut = _elements(data, syntax != _BIG)
@@ -363,39 +365,58 @@ def _text(element: Any) -> str:
 def _decompressed(image: Slice, content: bytes) -> np.ndarray:
     """Return the stored numbers of compressed pixel data, decoded by SimpleITK from a file without a modality LUT."""
     import SimpleITK as sitk
-    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-    from pydicom.uid import UID, generate_uid
 
     if not image.transfer_syntax.startswith(_COMPRESSED):
         raise VolumeError(
-            f"{image.path} has the transfer syntax {image.transfer_syntax[:64]}, which cannot be read: convert the series "
-            "to NRRD."
+            f"{image.path} has the transfer syntax {image.transfer_syntax[:64]}, which cannot be read: convert the "
+            "series to NRRD."
         )
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = UID(image.transfer_syntax)
-    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
-    meta.MediaStorageSOPInstanceUID = generate_uid()
     with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
         path = Path(folder) / "slice.dcm"
-        data: Dataset = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.Rows, data.Columns = image.shape
-        data.BitsAllocated = 8 * image.stored_type.itemsize
-        data.BitsStored = image.number("bits_stored", data.BitsAllocated)
-        data.HighBit = image.number("high_bit", data.BitsStored - 1)
-        data.PixelRepresentation = int(image.stored_type.kind == "i")
-        data.add_new(_PIXEL_DATA, "OB", _fragments(content))
-        data["PixelData"].is_undefined_length = True
         try:
-            data.save_as(path)
+            path.write_bytes(_plain_file(image, _fragments(content)))
             array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
         except Exception as error:
-            # GDCM and the writer fail in many ways on damaged streams.
+            # GDCM fails in many ways on damaged streams.
             raise damaged(image.path, f"its compressed pixels, {_reason(error)}") from error
     if array.size != image.shape[0] * image.shape[1]:
         raise damaged(image.path, "its compressed pixels have another size than its header says")
     return array.reshape(image.shape)
+
+
+def _plain_file(image: Slice, fragments: bytes) -> bytes:
+    """Return a DICOM file of an image's pixels alone (PS3.10, explicit value representations, little endian)."""
+    capture, instance = b"1.2.840.10008.5.1.4.1.1.7", b"1.2.3"
+    bits = 8 * image.stored_type.itemsize
+    stored = image.number("bits_stored", bits)
+    meta = (
+        _element(0x00020002, b"UI", capture)
+        + _element(0x00020003, b"UI", instance)
+        + _element(0x00020010, b"UI", image.transfer_syntax.encode("ascii", "replace"))
+    )
+    numbers = (
+        (0x00280010, image.shape[0]), (0x00280011, image.shape[1]), (0x00280100, bits), (0x00280101, stored),
+        (0x00280102, image.number("high_bit", stored - 1)), (0x00280103, int(image.stored_type.kind == "i")),
+    )  # fmt: skip
+    return (
+        bytes(128)
+        + b"DICM"
+        + _element(0x00020000, b"UL", struct.pack("<I", len(meta)))
+        + meta
+        + _element(0x00080016, b"UI", capture)
+        + _element(0x00080018, b"UI", instance)
+        + _element(0x00280002, b"US", struct.pack("<H", 1))
+        + _element(0x00280004, b"CS", b"MONOCHROME2 ")
+        + b"".join(_element(tag, b"US", struct.pack("<H", number)) for tag, number in numbers)
+        + struct.pack("<HH2sHI", _PIXEL_DATA >> 16, _PIXEL_DATA & 0xFFFF, b"OB", 0, 0xFFFFFFFF)
+        + fragments
+        + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    )
+
+
+def _element(tag: int, representation: bytes, value: bytes) -> bytes:
+    value += bytes(len(value) % 2)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, representation, len(value)) + value
 
 
 def _fragments(content: bytes) -> bytes:

@@ -46,7 +46,7 @@ def read_volume(path: str | Path) -> Volume:
     if check_exists(path):
         return _read_folder(path)
     if not path.name.lower().endswith(READABLE):
-        raise VolumeError(f"{path} is of no format that can be read: give {_FORMATS}.")
+        raise VolumeError(f"{path} has an ending that cannot be read: give {_FORMATS}.")
     if path.stat().st_size == 0:
         raise VolumeError(f"{path} is empty: copy or export it again.")
     _check_apple_double(path)
@@ -80,13 +80,13 @@ def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | No
 
 
 def check_format(path: str | Path) -> None:
-    """Refuse a file name whose ending is of no format that volumes are written in.
+    """Refuse a file name whose ending names no format that volumes can be written in.
 
     Raises:
         OutputError: naming the endings.
     """
     if not str(path).lower().endswith(WRITABLE):
-        raise OutputError(f"{path} is of no format that can be written: end it in {', '.join(WRITABLE)}.")
+        raise OutputError(f"{path} has an ending that cannot be written: end it in {', '.join(WRITABLE)}.")
 
 
 def _parse(path: Path) -> VoxelFile:

@@ -176,7 +176,7 @@ def orientation_axes(orientation: str) -> list[tuple[int, int]]:
         (_POSITIVE.index(letter), 1) if letter in _POSITIVE else (_NEGATIVE.find(letter), -1) for letter in orientation
     ]
     if sorted(axis for axis, _ in axes) != [0, 1, 2]:
-        raise ValueError(f"'{orientation}' is no orientation: give three letters, one of each pair R/L, A/P, I/S.")
+        raise ValueError(f"'{orientation}' is not an orientation: give three letters, one of each pair R/L, A/P, I/S.")
     return axes
 
 

@@ -121,7 +121,7 @@ def test_input_name_too_long_for_the_file_system(refused):
 def test_unknown_input_format(refused, tmp_path):
     path = tmp_path / "notes.docx"
     path.write_text("no voxels here")
-    refused("is of no format that can be read", "give NRRD, NIfTI", volumes=[path])
+    refused("has an ending that cannot be read", "give NRRD, NIfTI", volumes=[path])
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
@@ -311,7 +311,7 @@ def test_existing_file_is_kept_unless_it_may_be_overwritten(refused, good, tmp_p
 
 def test_unknown_output_format(refused, good, tmp_path):
     refused(
-        "out.stl is of no format that can be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
+        "out.stl has an ending that cannot be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
     )
     for command, ending in (("landmarks", ".mrk.json"), ("classify", ".json")):
         refused(f"must end in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")

@@ -12,7 +12,6 @@ import SimpleITK as sitk
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.files import read_volume, write_volume
-from NNMambaLib.volumes.itk import from_image
 from NNMambaLib.volumes.volume import Volume
 from phantoms import grid_matrix, oblique_rotation
 
@@ -28,6 +27,16 @@ _META = (
     "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nOffset = 5 6 7\n"
     "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementSpacing = 1 1.2 2\nDimSize = 5 6 4\nElementType = MET_SHORT\n"
 )
+
+
+def _from_image(image):
+    """Return an image of ITK as a volume."""
+    array = sitk.GetArrayFromImage(image)
+    array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return Volume(array, matrix)
 
 
 def _nrrd(tmp_path, header=_NRRD, data=None, name="case.nrrd"):
@@ -59,7 +68,7 @@ def test_files_of_itk_are_read_as_itk_does(tmp_path, dtype, compressed, channels
     image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
     sitk.WriteImage(image, str(tmp_path / f"case{ending}"), compressed)
     volume = read_volume(tmp_path / f"case{ending}")
-    expected = from_image(sitk.ReadImage(str(tmp_path / f"case{ending}")))
+    expected = _from_image(sitk.ReadImage(str(tmp_path / f"case{ending}")))
     assert volume.array.dtype == expected.array.dtype == np.dtype(dtype)
     assert np.array_equal(volume.array, expected.array)
     assert volume.matrix == pytest.approx(expected.matrix, abs=1e-9)
@@ -74,7 +83,7 @@ def test_itk_reads_what_is_written(tmp_path, channels, ending):
     notes = {"NNMamba_Notices": "a\\b\nc", "Other": "ä"}
     write_volume(Volume(array, matrix), tmp_path / f"case{ending}", notes)
     image = sitk.ReadImage(str(tmp_path / f"case{ending}"))
-    found = from_image(image)
+    found = _from_image(image)
     assert np.array_equal(found.array, array)
     assert found.matrix == pytest.approx(matrix, abs=1e-9)
     if ending == ".nrrd":
@@ -87,7 +96,7 @@ def test_itk_reads_what_is_written(tmp_path, channels, ending):
 )
 def test_spaces(tmp_path, space, signs):
     path = _nrrd(tmp_path, _NRRD.replace("left-posterior-superior", space))
-    expected = from_image(sitk.ReadImage(str(path)))
+    expected = _from_image(sitk.ReadImage(str(path)))
     assert read_volume(path).matrix == pytest.approx(np.diag([*signs, 1, 1]) @ _MATRIX)
     assert read_volume(path).matrix == pytest.approx(expected.matrix)
 
