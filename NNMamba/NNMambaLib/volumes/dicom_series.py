@@ -12,7 +12,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.dicom_slice import Slice, read_slice, smallest_integer
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.volumes.voxel_data import check_memory
-from NNMambaLib.volumes.voxel_file import not_opened
+from NNMambaLib.volumes.voxel_file import not_opened, printable
 
 # A slice further from its even place, or from the line of the others, than this part of the spacing is out of place.
 _SLICE_TOLERANCE = 0.1
@@ -131,7 +131,7 @@ def _axes(image: Slice) -> np.ndarray:
     if not (np.abs(lengths - 1) < 0.01).all() or abs(axes[0] @ axes[1]) > 0.01:
         raise VolumeError(
             f"{image.path} has an orientation that is not two directions at right angles "
-            f"({image.text('orientation')[:80]}): export the series again."
+            f"({printable(image.text('orientation'))}): export the series again."
         )
     return axes / lengths[:, None]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.voxel_data import scaled_type
-from NNMambaLib.volumes.voxel_file import cut_short, damaged, not_opened
+from NNMambaLib.volumes.voxel_file import cut_short, damaged, not_opened, printable
 
 _TAGS = {
     "image_type": 0x00080008, "sop_class": 0x00080016, "sop_instance": 0x00080018, "acquisition": 0x00200012,
@@ -79,7 +79,7 @@ class Slice:
         except ValueError:
             values = ()
         if len(values) != count or not np.isfinite(values).all():
-            found = self.text(name)[:60] or "missing"
+            found = printable(self.text(name)) or "missing"
             raise VolumeError(
                 f"{self.path} does not say its {name} ({found}), without which it cannot be used: export the series "
                 "again from where it came."
@@ -98,7 +98,7 @@ class Slice:
         try:
             return int(text)
         except ValueError as error:
-            raise damaged(self.path, f"its {name} is {text[:60]!r}") from error
+            raise damaged(self.path, f"its {name} is {printable(text)!r}") from error
 
     @property
     def is_image(self) -> bool:
@@ -142,8 +142,8 @@ class Slice:
         samples, photometric = self.number("samples", 1), self.text("photometric")
         if samples != 1 or not photometric.startswith("MONOCHROME"):
             raise VolumeError(
-                f"{self.path} is a colour image ({samples} samples a pixel, {photometric or 'unknown'}), such as a "
-                "screenshot: move it to a folder of its own."
+                f"{self.path} is a colour image ({samples} samples a pixel, {printable(photometric) or 'unknown'}), "
+                "such as a screenshot: move it to a folder of its own."
             )
         bits = self.number("bits_allocated")
         if bits not in (8, 16, 32):
@@ -368,8 +368,8 @@ def _decompressed(image: Slice, content: bytes) -> np.ndarray:
 
     if not image.transfer_syntax.startswith(_COMPRESSED):
         raise VolumeError(
-            f"{image.path} has the transfer syntax {image.transfer_syntax[:64]}, which cannot be read: convert the "
-            "series to NRRD."
+            f"{image.path} has the transfer syntax {printable(image.transfer_syntax)}, which cannot be read: convert "
+            "the series to NRRD."
         )
     with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
         path = Path(folder) / "slice.dcm"

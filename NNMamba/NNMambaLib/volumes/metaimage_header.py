@@ -20,6 +20,7 @@ from NNMambaLib.volumes.voxel_file import (
     not_opened,
     numbers,
     plain_number,
+    printable,
 )
 
 _TYPES = {
@@ -151,7 +152,8 @@ def _stored_type(path: Path, fields: dict[str, str]) -> np.dtype:
     name = fields.get("ElementType", "").removesuffix("_ARRAY")
     if name not in _TYPES:
         raise VolumeError(
-            f"{path} holds voxels of the type {name[:40] or 'unknown'}, which cannot be read: save it as MET_FLOAT."
+            f"{path} holds voxels of the type {printable(name) or 'unknown'}, which cannot be read: save it as "
+            "MET_FLOAT."
         )
     big = _is_true(fields, "BinaryDataByteOrderMSB") or _is_true(fields, "ElementByteOrderMSB")
     return np.dtype(_TYPES[name]).newbyteorder(">" if big else "<")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from NNMambaLib.volumes.voxel_file import (
     not_opened,
     numbers,
     plain_number,
+    printable,
 )
 
 _TYPES = {
@@ -49,6 +51,7 @@ _SPACES = {
     "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
 _SPATIAL_KINDS = ("domain", "space", "time", "???", "none")
+_VECTOR = re.compile(r"none|\([^()]*\)", re.IGNORECASE)
 _UNITS = {"mm": 1.0, "millimeter": 1.0, "um": 1e-3, "µm": 1e-3, "micrometer": 1e-3, "cm": 10.0, "m": 1e3}
 
 
@@ -156,7 +159,7 @@ def _directions(path: Path, fields: dict[str, str], axes: int) -> list[str]:
     """Return each axis's vector to the next voxel, as text; ``none`` for axes that are not spatial."""
     if "space directions" not in fields:
         return []
-    words = fields["space directions"].replace(")", ") ").replace(", ", ",").split()
+    words = _VECTOR.findall(fields["space directions"])
     if len(words) != axes:
         raise damaged(path, f"it has {len(words)} space directions where {axes} are needed")
     return [word.lower() for word in words]
@@ -190,7 +193,8 @@ def _geometry(
         matrix = np.diag([*_SPACES[space], 1.0]) @ matrix
     else:
         notices.append(
-            f"{path.name} does not say which side is left (space: {space or 'none'}): left-posterior-superior was taken"
+            f"{path.name} does not say which side is left (space: {printable(space) or 'none'}): "
+            "left-posterior-superior was taken"
         )
     units = {word.strip('"').lower() for word in fields.get("space units", "").split()} - {"", "none", "???"}
     if len(units) == 1 and (factor := _UNITS.get(unit := units.pop(), 1.0)) != 1:
@@ -202,14 +206,14 @@ def _geometry(
 def _encoding(path: Path, fields: dict[str, str]) -> str:
     name = _required(path, fields, "encoding").lower()
     if name not in _ENCODINGS:
-        raise VolumeError(f"{path} has the encoding {name}, which cannot be read: save it with gzip.")
+        raise VolumeError(f"{path} has the encoding {printable(name)}, which cannot be read: save it with gzip.")
     return _ENCODINGS[name]
 
 
 def _stored_type(path: Path, fields: dict[str, str], encoding: str) -> np.dtype:
     name = " ".join(_required(path, fields, "type").lower().split())
     if name not in _TYPE_OF:
-        raise VolumeError(f"{path} holds voxels of the type {name}, which cannot be read: save it as float.")
+        raise VolumeError(f"{path} holds voxels of the type {printable(name)}, which cannot be read: save it as float.")
     dtype = np.dtype(_TYPE_OF[name])
     if dtype.itemsize == 1 or encoding == "ascii":
         return dtype

@@ -143,23 +143,23 @@ def data_files(header: Path, value: str, listed: Sequence[str]) -> list[Path]:
 
 
 def _data_file(header: Path, name: str) -> Path:
-    folder = header.parent
+    folder, shown = header.parent, printable(name)
     try:
         path = (folder / name).resolve()
-        inside = path.is_relative_to(folder.resolve())
+        inside, exists = path.is_relative_to(folder.resolve()), path.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise damaged(header, f"it names the data file {name!r}") from error
+        raise damaged(header, f"it names the data file {shown}") from error
     if not inside:
         raise VolumeError(
-            f"{header} takes its voxels from {name}, which is outside of its folder: copy that file beside it and name "
-            "it without a folder."
+            f"{header} takes its voxels from {shown}, which is outside of its folder: copy that file beside it and "
+            "name it without a folder."
         )
-    if not path.exists():
+    if not exists:
         raise VolumeError(
-            f"{header} takes its voxels from {name}, which is missing: copy that file into the same folder."
+            f"{header} takes its voxels from {shown}, which is missing: copy that file into the same folder."
         )
     if check_exists(path):
-        raise damaged(header, f"its data file {name!r} is a folder")
+        raise damaged(header, f"its data file {shown} is a folder")
     return folder / name
 
 
@@ -187,6 +187,11 @@ def numbers(path: Path, field: str, words: Sequence[str], count: int) -> list[fl
     if len(values) != count:
         raise damaged(path, f"{field} holds {len(values)} numbers where {count} are needed")
     return values
+
+
+def printable(text: str) -> str:
+    """Return the start of a text from a file, in characters that a message can hold."""
+    return ascii(text[:80])[1:-1]
 
 
 def plain_number(value: float) -> str:

@@ -104,7 +104,7 @@ def test_spaces(tmp_path, space, signs):
 def test_channels_may_be_any_axis(tmp_path):
     for place, (sizes, directions) in enumerate(
         [
-            ("2 5 6 4", "none (1,0,0) (0,1.2,0) (0,0,2)"),
+            ("2 5 6 4", "none ( 1, 0, 0 )(0,1.2,0)  (0,0,2)"),
             ("5 2 6 4", "(1,0,0) none (0,1.2,0) (0,0,2)"),
             ("5 6 4 2", "(1,0,0) (0,1.2,0) (0,0,2) none"),
         ]
@@ -185,6 +185,8 @@ def test_voxels_beside_the_header(tmp_path, name):
         ("slice%d.raw 0 99999999 1", "it names .* data files"),
         ("%999999999d 0 1 1", "which is missing"),
         ("folder", "is a folder"),
+        ("x" * 3000, "names the data file x{80}"),
+        ("a\x1b[2Jb.raw", r"a\\x1b\[2Jb\.raw, which is missing"),
     ],
 )
 def test_data_files_elsewhere_or_missing_are_refused(tmp_path, name, data_file, words):
