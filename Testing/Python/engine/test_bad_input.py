@@ -314,7 +314,7 @@ def test_unknown_output_format(refused, good, tmp_path):
         "out.stl has an ending that cannot be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
     )
     for command, ending in (("landmarks", ".mrk.json"), ("classify", ".json")):
-        refused(f"must end in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")
+        refused(f"end it in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")
 
 
 def test_name_too_long_for_the_file_system(refused, good, tmp_path):
