@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.files import check_writable
+from NNMambaLib.files import check_writable, same_file
 
 
 def check_report(arguments: argparse.Namespace) -> None:
@@ -16,7 +15,7 @@ def check_report(arguments: argparse.Namespace) -> None:
         OutputError: naming the file.
     """
     if arguments.json is not None:
-        _check_differs(arguments.json, [*_outputs(arguments), *getattr(arguments, "input", ())])
+        _check_differs(arguments.json, [*_outputs(arguments), *_inputs(arguments)])
         if "overwrite_report" in arguments:
             # Of a command whose --overwrite removes more than a file.
             check_writable(arguments.json, arguments.overwrite_report, "--overwrite-report")
@@ -32,7 +31,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     """
     outputs = _outputs(arguments)
     for index, name in enumerate(outputs):
-        _check_differs(name, [*outputs[:index], *getattr(arguments, "input", ())])
+        _check_differs(name, [*outputs[:index], *_inputs(arguments)])
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:
@@ -40,6 +39,11 @@ def _outputs(arguments: argparse.Namespace) -> list[str]:
     return [name for name in named if name]
 
 
+def _inputs(arguments: argparse.Namespace) -> list[str]:
+    named = (getattr(arguments, option, None) for option in ("prediction", "reference"))
+    return [*getattr(arguments, "input", ()), *(str(name) for name in named if name)]
+
+
 def _check_differs(name: str, others: list[str]) -> None:
-    if Path(name).absolute() in [Path(other).absolute() for other in others]:
+    if any(same_file(name, other) for other in others):
         raise OutputError(f"{name} is asked for twice: give each input and output a file of its own.")

@@ -49,7 +49,7 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> dict:
     engine = make_engine(arguments)
     package = find_package(arguments.model)
     package.require_task(task.name)
-    volumes = [read_volume(path) for path in arguments.input]
+    volumes = [read_volume(path, check=False) for path in arguments.input]
     free = available_bytes(engine.device, engine.memory_limit)
     with progress_display() as show:
         result = engine.run(

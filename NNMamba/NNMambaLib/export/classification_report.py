@@ -17,7 +17,7 @@ from NNMambaLib.export.explanation_picture import (
     slice_pictures,
     strongest,
 )
-from NNMambaLib.files import atomic_file
+from NNMambaLib.files import write_text
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
 from NNMambaLib.volumes.volume import Volume
 
@@ -55,8 +55,7 @@ def write_report(path: str | Path, result: ClassificationResult, volume: Volume)
     """
     path = Path(path)
     content = report_html(result, volume)
-    with atomic_file(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+    write_text(content, path)
     return path
 
 

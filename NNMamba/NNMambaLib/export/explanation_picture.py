@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from NNMambaLib.errors import OutputError
 from NNMambaLib.export.slices import gray, paint, planes, values_at, window
 from NNMambaLib.results import Explanation
 from NNMambaLib.volumes.volume import Volume
@@ -66,6 +67,9 @@ def png(pixels: np.ndarray) -> bytes:
     with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
         path = Path(folder) / "picture.png"
         sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(path))
+        # ITK reports no failed write.
+        if not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), pixels):
+            raise OutputError(f"The picture {path} cannot be written: make room in the folder for temporary files.")
         return path.read_bytes()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.files import atomic_file, read_text
+from NNMambaLib.files import read_text, write_text
 from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.volumes.volume import LPS_TO_RAS, Position
@@ -41,8 +41,7 @@ def write_markups(result: LandmarksResult, path: str | Path) -> None:
     if not path.name.lower().endswith(".mrk.json"):
         raise OutputError(f"{path} is not named as a markups file: end it in .mrk.json.")
     text = json.dumps(markups(result, path.name[: -len(".mrk.json")]), indent=1, ensure_ascii=False)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(text + "\n", path)
 
 
 def markups(result: LandmarksResult, name: str) -> dict[str, Any]:

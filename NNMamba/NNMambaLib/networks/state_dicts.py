@@ -93,6 +93,7 @@ def _variant_and_output(state) -> tuple[str, str]:
     if "mlp.0.weight" in state:
         features = state["mlp.0.weight"].shape[1]
         stem = state["in_conv.conv.0.weight"].shape[0] if "in_conv.conv.0.weight" in state else 0
+        # The classifier of paper v1 pools the last stage alone, which has eight times the stem's channels.
         if features == 8 * stem:
             return "V1-CLS", "mlp.3.weight"
         return "CLS-SEQ" if any(key.startswith("mamba_seq.") for key in state) else "CLS", "mlp.3.weight"

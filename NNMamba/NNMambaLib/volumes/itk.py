@@ -1,30 +1,11 @@
-"""SimpleITK images from volumes, and back."""
+"""SimpleITK images from volumes."""
 
 from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
 
-from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.volume import Grid, Volume
-
-
-def from_image(image: sitk.Image, name: str = "volume") -> Volume:
-    """Return a SimpleITK image as a volume; the components of a vector image become channels.
-
-    Raises:
-        VolumeError: if the image is not 3-D.
-    """
-    if image.GetDimension() != 3:
-        axes = image.GetDimension()
-        remedy = "give a 3-D volume" if axes < 3 else "save the wanted 3-D volume by itself"
-        raise VolumeError(f"{name} has {axes} dimensions where three are needed: {remedy}.")
-    array = sitk.GetArrayFromImage(image)
-    array = array[None] if image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(array, -1, 0)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    return Volume(array, matrix, name)
 
 
 def to_image(volume: Volume) -> sitk.Image:

@@ -55,7 +55,10 @@ def rectangular_grid(source: Grid) -> Grid:
 
 
 def _grid_along(
-    directions: np.ndarray, source: Grid, spacing: Sequence[float] | None = None, shape: Sequence[int] | None = None
+    directions: np.ndarray,
+    source: Grid,
+    spacing: Sequence[float] | np.ndarray | None = None,
+    shape: Sequence[int] | None = None,
 ) -> Grid:
     """Return a grid with axes along the columns of `directions`, which covers the corners of `source`."""
     reach = source.corners() @ np.linalg.inv(directions).T
@@ -68,7 +71,8 @@ def _grid_along(
     matrix = np.eye(4)
     matrix[:3, :3] = directions * steps
     matrix[:3, 3] = directions @ (reach.max(0) + reach.min(0)) / 2 - matrix[:3, :3] @ ((sizes - 1) / 2)
-    return Grid(tuple(int(size) for size in reversed(sizes)), matrix)
+    x, y, z = (int(size) for size in sizes)
+    return Grid((z, y, x), matrix)
 
 
 def resample(

@@ -30,13 +30,14 @@ class Grid:
             anisotropic or sheared.
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     matrix: np.ndarray
 
     @property
-    def spacing(self) -> tuple[float, float, float]:
+    def spacing(self) -> Spacing:
         """Distance between neighbouring voxels along (x, y, z), in mm."""
-        return tuple(float(length) for length in np.linalg.norm(self.matrix[:3, :3], axis=0))
+        x, y, z = np.linalg.norm(self.matrix[:3, :3], axis=0)
+        return float(x), float(y), float(z)
 
     @property
     def voxel_volume(self) -> float:
@@ -86,11 +87,13 @@ class Volume:
         array: (channel, z, y, x), of any real type.
         matrix: see `Grid`.
         name: for messages and output, such as the file's name.
+        notices: what had to be assumed when it was read, for the user.
     """
 
     array: np.ndarray
     matrix: np.ndarray
     name: str = "volume"
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or np.shape(self.matrix) != (4, 4):
@@ -115,7 +118,26 @@ class Volume:
         axes, flips = reorientation(self.grid, orientation)
         array = self.array.transpose(0, *(3 - axis for axis in reversed(axes)))
         array = array[(slice(None), *(slice(None, None, -1) if flip else slice(None) for flip in reversed(flips)))]
-        return Volume(array, reoriented_grid(self.grid, orientation).matrix, self.name)
+        return Volume(array, reoriented_grid(self.grid, orientation).matrix, self.name, self.notices)
+
+
+def straightened(grid: Grid) -> tuple[np.ndarray, float]:
+    """Return the grid's matrix with axes at right angles where only rounding keeps them from it, and the distance in mm
+    that a voxel moved by.
+
+    The axes are the nearest ones at right angles (of the polar decomposition), about the grid's centre. A grid whose
+    corner would move by more than a tenth of a voxel is sheared, and its matrix is returned as it is.
+    """
+    if not (np.isfinite(grid.matrix).all() and grid.voxel_volume > 0 and grid.sheared):
+        return grid.matrix, 0.0
+    left, _, right = np.linalg.svd(grid.matrix[:3, :3] / grid.spacing)
+    center = (np.array(grid.shape[::-1]) - 1) / 2
+    matrix = grid.matrix.copy()
+    matrix[:3, :3] = left @ right * grid.spacing
+    matrix[:3, 3] += (grid.matrix[:3, :3] - matrix[:3, :3]) @ center
+    straight = Grid(grid.shape, matrix)
+    moved = float(np.linalg.norm(straight.corners() - grid.corners(), axis=1).max())
+    return (matrix, moved) if moved <= 0.1 * min(grid.spacing) else (grid.matrix, 0.0)
 
 
 def reorientation(grid: Grid, orientation: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -140,7 +162,8 @@ def reoriented_grid(grid: Grid, orientation: str) -> Grid:
     for target, (source, flip) in enumerate(zip(order, flips, strict=True)):
         change[source, target] = -1 if flip else 1
         change[source, 3] = sizes[source] - 1 if flip else 0
-    return Grid(tuple(sizes[source] for source in reversed(order)), grid.matrix @ change)
+    x, y, z = (sizes[source] for source in order)
+    return Grid((z, y, x), grid.matrix @ change)
 
 
 def orientation_axes(orientation: str) -> list[tuple[int, int]]:
@@ -153,7 +176,7 @@ def orientation_axes(orientation: str) -> list[tuple[int, int]]:
         (_POSITIVE.index(letter), 1) if letter in _POSITIVE else (_NEGATIVE.find(letter), -1) for letter in orientation
     ]
     if sorted(axis for axis, _ in axes) != [0, 1, 2]:
-        raise ValueError(f"'{orientation}' is no orientation: give three letters, one of each pair R/L, A/P, I/S.")
+        raise ValueError(f"'{orientation}' is not an orientation: give three letters, one of each pair R/L, A/P, I/S.")
     return axes
 
 

@@ -63,7 +63,7 @@ class SelfTest:
         self._job: WorkerJob | None = None
         self._cancelled = False
         self.trials = [Trial(package) for package in (bundled_packages() if packages is None else packages)]
-        self._volume = read_volume(sample_volume())
+        self._volume = read_volume(sample_volume(), check=False)
 
     @property
     def running(self) -> bool:

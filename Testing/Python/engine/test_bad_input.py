@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from full_disk import largest_file
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file
@@ -103,12 +104,12 @@ def test_folder_that_must_not_be_read(refused, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_disk_that_fails_while_a_file_is_read(refused, tmp_path, monkeypatch, ending):
-    def fail(*arguments):
-        raise OSError(5, "Input/output error")
+    class Failing(io.BytesIO):
+        def read(self, *arguments):
+            raise OSError(5, "Input/output error")
 
     path = _written(tmp_path / f"case{ending}", _voxels())
-    monkeypatch.setattr("gzip.open" if ending == ".nii.gz" else "builtins.open", fail)
-    monkeypatch.setattr(files.Path, "open", lambda path, mode: io.BytesIO())
+    monkeypatch.setattr("pathlib.Path.open", lambda path, mode: Failing())
     with pytest.raises(VolumeError, match=r"cannot be opened \(Input/output error\)"):
         files.read_volume(path)
 
@@ -120,7 +121,7 @@ def test_input_name_too_long_for_the_file_system(refused):
 def test_unknown_input_format(refused, tmp_path):
     path = tmp_path / "notes.docx"
     path.write_text("no voxels here")
-    refused("is of no format that can be read", "give NRRD, NIfTI", volumes=[path])
+    refused("has an ending that cannot be read", "give NRRD, NIfTI", volumes=[path])
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
@@ -310,10 +311,10 @@ def test_existing_file_is_kept_unless_it_may_be_overwritten(refused, good, tmp_p
 
 def test_unknown_output_format(refused, good, tmp_path):
     refused(
-        "out.stl is of no format that can be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
+        "out.stl has an ending that cannot be written", "end it in .nrrd", volumes=[good], output=tmp_path / "out.stl"
     )
     for command, ending in (("landmarks", ".mrk.json"), ("classify", ".json")):
-        refused(f"must end in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")
+        refused(f"end it in {ending}", volumes=[good], command=command, output=tmp_path / "out.txt")
 
 
 def test_name_too_long_for_the_file_system(refused, good, tmp_path):
@@ -322,7 +323,7 @@ def test_name_too_long_for_the_file_system(refused, good, tmp_path):
 
 
 def test_name_too_long_for_the_temporary_file_is_refused_before_the_work(refused, good, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.sitk, "WriteImage", lambda *_, **__: pytest.fail("the work was done"))
+    monkeypatch.setattr(files, "read_voxels", lambda source: pytest.fail("the work was begun"))
     words = "cannot be written (File name too long): choose a shorter name"
     refused(words, volumes=[good], output=tmp_path / f"{'x' * 245}.nrrd")
 
@@ -347,13 +348,10 @@ def test_two_outputs_in_one_file(refused, good, tmp_path):
     refused(words, volumes=[good], output=output, options=["--probabilities", str(output)])
 
 
-def test_disk_that_fills_up_leaves_no_half_file(refused, good, monkeypatch):
-    def fail(image, name, **options):
-        Path(name).write_bytes(b"half")
-        raise RuntimeError("sitk::ERROR: no space left on device")
-
-    monkeypatch.setattr(files.sitk, "WriteImage", fail)
-    refused("out.nrrd cannot be written (no space left on device): check space", volumes=[good])
+def test_disk_that_fills_up_leaves_no_half_file(refused, tmp_path):
+    path = _written(tmp_path / "case.nrrd", np.random.default_rng(0).random((1, 32, 32, 32), np.float32))
+    with largest_file(2000):
+        refused("out.nii cannot be written (File too large): check space", volumes=[path], output=tmp_path / "out.nii")
 
 
 def test_report_that_cannot_be_written(good, segmentation_package, tmp_path, capsys):
@@ -499,7 +497,7 @@ def _deny(monkeypatch, denied):
             raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(files.Path, "open", lambda path, *rest, **more: refuse(path) or opened(path, *rest, **more))
-    monkeypatch.setattr(files.os, "listdir", lambda path: refuse(path) or listed(path))
+    monkeypatch.setattr("os.listdir", lambda path: refuse(path) or listed(path))
 
 
 def _manifest(package):

@@ -7,9 +7,11 @@ import pytest
 from helpers.perturbed_networks import perturbed_network
 from helpers.phantoms import bright_points, grid_matrix, sample
 from NNMambaLib import cli
+from NNMambaLib.inference import preprocessing
 from NNMambaLib.models.package import write_package
 from NNMambaLib.support.random_package import random_manifest
 from NNMambaLib.volumes.files import read_volume, write_volume
+from NNMambaLib.volumes.resampling import regular_grid
 
 
 def test_landmarks_from_one_file_a_channel_on_different_grids(tmp_path, landmarks_package):
@@ -85,9 +87,24 @@ def test_names_and_questions_that_do_not_suit_are_refused_before_anything_is_wri
     for options, words in (
         (("--explanation", tmp_path / "why.nrrd"), "name one with --explain"),
         (("--explain", "age"), "does not answer 'age'"),
-        (("--page", tmp_path / "page.pdf"), "must end in .html"),
+        (("--page", tmp_path / "page.pdf"), "end it in .html"),
         (("--page", tmp_path / "found.json"), "is asked for twice"),
     ):
         assert classify(*options) == 1
         assert words in " ".join(capsys.readouterr().err.split())
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_voxels_are_looked_at_once_and_the_models_grid_is_computed_once(tmp_path, landmarks_package, monkeypatch):
+    """Both cost seconds on a large volume: the engine does them, whoever calls it."""
+    shape = (34, 36, 38)
+    volume = sample(bright_points, shape, grid_matrix("LPS", (3, 3, 3), shape), "points")
+    write_volume(volume, tmp_path / "points.nrrd")
+    looked, computed = [], []
+    for where in ("volumes.files", "inference.run"):
+        monkeypatch.setattr(f"NNMambaLib.{where}.check_voxels", lambda volume, where=where: looked.append(where))
+    monkeypatch.setattr(preprocessing, "regular_grid", lambda *a, **o: computed.append(1) or regular_grid(*a, **o))
+    options = ["--model", str(landmarks_package.path), "--output", str(tmp_path / "found.mrk.json")]
+    assert cli.main(["landmarks", str(tmp_path / "points.nrrd"), *options]) == 0
+    assert looked == ["inference.run"]
+    assert computed == [1]

@@ -152,7 +152,7 @@ def test_a_table_that_is_not_utf8_is_refused(folders, tmp_path, capsys):
     write_answers(prediction / "a.json", answer(0.9, "T2"))
     (reference / "classes.csv").write_bytes("case,class\nä,T2\n".encode("latin-1"))
     assert evaluate("classification", folders, tmp_path / "report.json") == 1
-    assert "classes.csv is no text in UTF-8: save it again as such" in capsys.readouterr().err
+    assert "classes.csv is not text in UTF-8: save it again as UTF-8" in capsys.readouterr().err
 
 
 def test_cases_must_be_the_same_on_both_sides(folders, tmp_path, capsys):

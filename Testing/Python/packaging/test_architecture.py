@@ -75,7 +75,7 @@ ARROWS = {
     "export": "errors files models results strict_json volumes",
     "results": "models volumes",
     "models": "errors files networks runtime strict_json volumes",
-    "volumes": "errors files",
+    "volumes": "errors files runtime",
     "networks.folding": "networks networks.convolution networks.scan",
     "networks": "errors networks.convolution networks.scan",
     "networks.scan": "errors kernels networks.convolution runtime",
@@ -121,6 +121,8 @@ INSIDE_FUNCTIONS = {
         panel.shared_worker: panel.qt_transport qt
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
+        volumes.dicom_slice: pydicom
+        volumes.files: volumes.dicom_series
         worker.process: engine inference.warm_up
         worker.questions: support.machine_report
     """,
@@ -167,6 +169,7 @@ INSIDE_FUNCTIONS = {
     """,
     "SimpleITK takes half a second to start, which panels and results do without.": """
         export.explanation_picture: SimpleITK
+        volumes.dicom_slice: SimpleITK
     """,
     "Asked for once in a while, and not by Slicer's process.": """
         worker.questions: models.installation

@@ -37,8 +37,8 @@ def test_reorientation_moves_no_voxel(matrix):
 
 
 @pytest.mark.parametrize("orientation", ["RAA", "LP", "LPSR", "XYZ", "las", ""])
-def test_what_is_no_orientation_is_refused(orientation):
-    with pytest.raises(ValueError, match="is no orientation"):
+def test_what_is_not_an_orientation_is_refused(orientation):
+    with pytest.raises(ValueError, match="is not an orientation"):
         Volume(np.zeros((1, *_SHAPE)), np.eye(4)).reoriented(orientation)
 
 
