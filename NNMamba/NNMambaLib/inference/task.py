@@ -201,7 +201,7 @@ class Task(ABC, Generic[R]):
         for kind in self.files:
             path = files.get(kind.name)
             if path and not path.lower().endswith(kind.endings):
-                raise OutputError(f"{path} is of no format that can be written: end it in {', '.join(kind.endings)}.")
+                raise OutputError(f"{path} has an ending that cannot be written: end it in {', '.join(kind.endings)}.")
 
     @abstractmethod
     def write(self, result: R, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:

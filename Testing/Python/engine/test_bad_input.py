@@ -244,7 +244,7 @@ def test_weights_of_another_network(refused, good, package):
         ("colour", "red", ["'colour' was unexpected"]),
         ("input.paddding", 3, ["at input", "'paddding' was unexpected"]),
         ("labels.0.shade", 3, ["at labels.0", "'shade' was unexpected"]),
-        ("task", "guessing", ["at task"]),
+        ("task", "guessing", ["'outputs' is a required property"]),
         ("network.variant", "SEG-XXL", ["at network.variant", "'SEG-XXL'"]),
         ("input.patch", [32, 32], ["at input.patch"]),
         ("input.patch", [32, 32, 40], ["input.patch must be divisible by 16"]),
@@ -382,7 +382,7 @@ def test_option_that_cannot_be_had(refused, good, options, words):
 
 def test_variant_of_another_task(tmp_path, capsys):
     assert cli.main(["random-model", "segmentation", "--variant", "CLS", "--output", str(tmp_path / "m")]) == 1
-    assert "Variant CLS is not for segmentation: choose one of SEG-CSS" in capsys.readouterr().err
+    assert "The task needs an encoder-decoder and CLS is not one: choose one of SEG-CSS" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
 
 

@@ -294,7 +294,7 @@ def test_classifier_crops_and_pads_about_the_centre(engine, tmp_path):
     assert len(set(np.round(expected.tolist(), 3))) == 3
     notices = " ".join(result.provenance.notices)
     assert "padded: 33x30x40" in notices
-    assert "cropped about its centre: 33x30x40" in notices
+    assert "cropped about its center: 33x30x40" in notices
 
 
 def test_several_targets_share_the_logits_in_order(engine, tmp_path):
