@@ -18,6 +18,7 @@ from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result, map_volumes
+from NNMambaLib.runtime.child_python import python_command
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker import voxels
 from NNMambaLib.worker.messages import from_line, result_from_message, to_line
@@ -270,7 +271,7 @@ class WorkerClient:
         self._folder = Path(tempfile.mkdtemp(prefix="nnmamba-", dir=self._temporary_folder))
         self._gone = self._ready = False
         options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds)]
-        self._transport.start([self._python, "-c", _PROGRAM, *options], self._on_line, self._on_exit)
+        self._transport.start([*python_command(_PROGRAM, self._python), *options], self._on_line, self._on_exit)
 
     def _send_piece(self, job: WorkerJob) -> None:
         if self._active is not job or job.state is not JobState.SENDING or self._sending is None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from NNMambaLib.runtime.child_python import child_environment
 from NNMambaLib.worker.client import JobRequest, WorkerClient, in_memory
 from NNMambaLib.worker.messages import Result
 
@@ -31,7 +32,11 @@ class SubprocessTransport:
         on_exit: Callable[[int], None],
     ) -> None:
         process = self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(),
         )
 
         def read() -> None:
