@@ -85,7 +85,7 @@ def test_names_and_questions_that_do_not_suit_are_refused_before_anything_is_wri
     for options, words in (
         (("--explanation", tmp_path / "why.nrrd"), "name one with --explain"),
         (("--explain", "age"), "does not answer 'age'"),
-        (("--page", tmp_path / "page.pdf"), "must end in .html"),
+        (("--page", tmp_path / "page.pdf"), "end it in .html"),
         (("--page", tmp_path / "found.json"), "is asked for twice"),
     ):
         assert classify(*options) == 1
