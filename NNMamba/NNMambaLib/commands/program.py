@@ -17,9 +17,11 @@ from NNMambaLib.commands import (
     run_model,
     train,
 )
-from NNMambaLib.commands.json_report import check_outputs, check_report
+from NNMambaLib.commands.json_report import check_outputs, check_report, output_folders
+from NNMambaLib.commands.names import check_names
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.files import write_json
+from NNMambaLib.runtime.leftovers import remove_leftovers
 from NNMambaLib.runtime.openmp import limit_spinning
 from NNMambaLib.runtime.signals import INTERRUPTED
 
@@ -32,11 +34,14 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     limit_spinning()
     try:
+        check_names(arguments)
         check_report(arguments)
     except NNMambaError as error:
         print(f"nnmamba: {error}", file=sys.stderr)
         return _FAILURE
     try:
+        for folder in output_folders(arguments):
+            remove_leftovers(folder)
         check_outputs(arguments)
         report = {"command": arguments.command, "success": True, **arguments.run(arguments)}
         code = _SUCCESS

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from NNMambaLib.cli import main
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import BackendError
 from NNMambaLib.models.catalogue import bundled_folder
+from NNMambaLib.runtime.leftovers import temporary_prefix
 from NNMambaLib.volumes.volume import Volume
 
 LIBRARY = Path(__file__).parents[3] / "NNMamba"
@@ -73,6 +75,66 @@ def test_nothing_is_printed_into_an_output(tmp_path):
     command = [*COMMAND, "models", "info", "no-such-model", "--json", str(report)]
     run(["bash", "-c", '"$@" >&- 2>&-', "bash", *command], 1)
     assert "no-such-model" in json.loads(report.read_text(encoding="utf-8"))["error"]
+
+
+@pytest.mark.parametrize("arguments", [("models", "list"), ("info",)])
+def test_user_without_home_and_name(arguments):
+    code = """
+        import os, pathlib, sys
+
+        def nowhere(*_):
+            raise RuntimeError("Could not determine home directory.")
+
+        pathlib.Path.home = nowhere
+        os.environ.pop("NNMAMBA_MODELS", None), os.environ.pop("XDG_DATA_HOME", None)
+        from NNMambaLib.cli import main
+        sys.exit(main(sys.argv[1:]))
+    """
+    said = run([sys.executable, "-c", textwrap.dedent(code), *arguments], stdout=subprocess.PIPE).stdout
+    assert "torch" in said or "brain-structures" in said
+
+
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path):
+    code = """
+        import os, signal, sys
+        from pathlib import Path
+        from NNMambaLib.runtime.leftovers import temporary_prefix
+        Path(sys.argv[1], f"{temporary_prefix()}x-labels.nrrd").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], -signal.SIGKILL)
+    (left,) = tmp_path.iterdir()
+    own = tmp_path / f"{temporary_prefix()}x-labels.nrrd"
+    own.touch()
+    run([*COMMAND, "models", "list", "--json", str(tmp_path / "report.json")], stdout=subprocess.PIPE)
+    assert not left.exists()
+    assert own.exists()
+
+
+def latin1(folder, name="k\xfcrbis.nii.gz"):
+    """Make a file whose name is not UTF-8, as old archives have them; return its path."""
+    path = os.fsencode(folder) + b"/" + name.encode("latin-1")
+    try:
+        Path(os.fsdecode(path)).touch()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    return os.fsdecode(path)
+
+
+@pytest.mark.parametrize("where", ["input", "inside", "output", "model", "json"])
+def test_names_that_are_not_utf8_are_refused_by_name(tmp_path, where):
+    bad = latin1(tmp_path)
+    given = {"input": str(tmp_path / "a.nii"), "output": "out.nrrd", "model": "m", "json": str(tmp_path / "r.json")}
+    given |= {"input": str(tmp_path)} if where == "inside" else {where: bad}
+    command = [*COMMAND, "segment", given["input"], "--model", given["model"], "--output", given["output"]]
+    said = run([*command, "--json", given["json"]], 1).stderr
+    assert "k\\xfcrbis.nii.gz" in said
+    assert "is not UTF-8" in said
+
+
+def test_names_of_surrogates_alone_are_refused(tmp_path, capsys):
+    assert main(["segment", "a.nii", "--model", "m", "--output", str(tmp_path / "\ud800.nrrd")]) == 1
+    assert "\\ud800.nrrd is not UTF-8" in capsys.readouterr().err
 
 
 _INTERRUPTED = """
