@@ -26,10 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print("nnmamba: Interrupted: what was not complete was not written.", file=sys.stderr)
         sys.stdout.flush()
         if streams.error is not None:
-            print(
-                f"nnmamba: What was printed is not complete ({streams.error.strerror}); all files were written.",
-                file=sys.stderr,
-            )
+            files = "" if code else "; its files were written"
+            print(f"nnmamba: What was printed is not complete ({streams.error.strerror}){files}.", file=sys.stderr)
             code = code or 1
     return interruption.code if code == INTERRUPTED and interruption.code is not None else code
 

@@ -179,6 +179,8 @@ _WRITING = """
 def test_signals_leave_no_half_file(tmp_path, number, code):
     command = [sys.executable, "-c", textwrap.dedent(_WRITING), str(tmp_path / "out.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
         assert process.wait(20) == code

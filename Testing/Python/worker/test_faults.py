@@ -60,7 +60,6 @@ def worker(tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()
     worker = WorkerUnderTest(folder, python=str(program), silence_seconds=0.6)
-    worker.says = tmp_path / "says"
     yield worker
     worker.client.close()
 
@@ -130,7 +129,7 @@ def test_arrays_that_are_no_voxels(worker, array, sentence):
     ],
 )
 def test_messages_that_are_none(worker, line):
-    worker.says.write_text(line, encoding="utf-8")
+    (worker.folder.parent / "says").write_text(line, encoding="utf-8")
     job = run(worker, segmentation())
     assert isinstance(job.error, WorkerError)
     assert "said what is not a message" in str(job.error)
@@ -181,7 +180,9 @@ def test_removed_temporary_folder_is_named(worker):
 def test_result_whose_files_are_gone(worker, tmp_path):
     volume = {"file": str(tmp_path / "gone.raw"), "dtype": "<i2", "shape": [1, 2, 2, 2], "matrix": [], "name": ""}
     result = {"task": "segmentation", "provenance": {}, "labels": volume}
-    worker.says.write_text(f'{{"event": "finished", "job": "1", "result": {result}}}'.replace("'", '"'))
+    (worker.folder.parent / "says").write_text(
+        f'{{"event": "finished", "job": "1", "result": {result}}}'.replace("'", '"')
+    )
     job = run(worker, segmentation())
     assert job.state is JobState.FAILED
     assert_next_job_runs(worker)
