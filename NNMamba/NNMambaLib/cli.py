@@ -1,88 +1,35 @@
-"""The command ``nnmamba``."""
+"""The command ``nnmamba``: the way in, which can be interrupted from its first moment."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from NNMambaLib import __version__
-from NNMambaLib.commands import (
-    benchmark,
-    demo,
-    evaluate,
-    info,
-    models,
-    random_model,
-    run_model,
-    train,
-)
-from NNMambaLib.commands.json_report import check_outputs, check_report
-from NNMambaLib.errors import NNMambaError
-from NNMambaLib.files import write_json
-from NNMambaLib.runtime.openmp import limit_spinning
-
-_COMMANDS = (train, evaluate, models, info, benchmark, demo, random_model)
-_SUCCESS, _FAILURE, _INTERRUPTED = 0, 1, 130
+from NNMambaLib.commands.streams import patient_streams
+from NNMambaLib.runtime.signals import INTERRUPTED, interruptible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 only where it succeeded."""
-    arguments = _parser().parse_args(argv)
-    limit_spinning()
-    try:
-        check_report(arguments)
-    except NNMambaError as error:
-        print(f"nnmamba: {error}", file=sys.stderr)
-        return _FAILURE
-    try:
-        check_outputs(arguments)
-        report = {"command": arguments.command, "success": True, **arguments.run(arguments)}
-        code = _SUCCESS
-    except NNMambaError as error:
-        report, code = _failure(arguments, str(error)), _FAILURE
-    except KeyboardInterrupt:
-        report, code = _failure(arguments, "Interrupted: what was not complete was not written."), _INTERRUPTED
-    if arguments.json is not None:
-        try:
-            write_json(report, arguments.json)
-        except NNMambaError as error:
-            print(f"nnmamba: {error}", file=sys.stderr)
-            return _FAILURE
-    return code
+    """Run one command; return 0 only where it succeeded, 130 after Ctrl-C and 143 after SIGTERM."""
+    code = 0
+    with patient_streams() as streams:
+        with interruptible() as interruption:
+            try:
+                from NNMambaLib.commands.program import run
 
-
-def _failure(arguments: argparse.Namespace, message: str) -> dict:
-    print(f"nnmamba: {message}", file=sys.stderr)
-    return {"command": arguments.command, "success": False, "error": message}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nnmamba",
-        description="nnMamba for 3D medical volumes: segmentation, landmarks, classification. Research use only.",
-    )
-    parser.add_argument("--version", action="version", version=f"nnmamba {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    run_model.add_parsers(commands)
-    for command in _COMMANDS:
-        command.add_parser(commands)
-    for name, subparser in commands.choices.items():
-        for leaf in _leaves(subparser):
-            leaf.add_argument("--json", metavar="FILE", help=f"write a machine-readable report of {name}")
-            if "--overwrite" not in leaf._option_string_actions:
-                leaf.add_argument("--overwrite", action="store_true", help="replace the report if it exists")
-    return parser
-
-
-def _leaves(parser: argparse.ArgumentParser):
-    """Yield the parsers that have no commands of their own below them."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not below:
-        yield parser
-    for action in below:
-        for child in action.choices.values():
-            yield from _leaves(child)
+                code = run(argv)
+            except BaseException:
+                # Libraries that are interrupted while they load raise errors of their own.
+                if interruption.code is None:
+                    raise
+                code = INTERRUPTED
+                print("nnmamba: Interrupted: what was not complete was not written.", file=sys.stderr)
+        sys.stdout.flush()
+        if streams.error is not None:
+            files = "" if code else "; its files were written"
+            print(f"nnmamba: What was printed is not complete ({streams.error.strerror}){files}.", file=sys.stderr)
+            code = code or 1
+    return interruption.code if code == INTERRUPTED and interruption.code is not None else code
 
 
 if __name__ == "__main__":

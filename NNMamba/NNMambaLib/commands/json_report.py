@@ -34,6 +34,12 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         _check_differs(name, [*outputs[:index], *_inputs(arguments)])
 
 
+def output_folders(arguments: argparse.Namespace) -> set[Path]:
+    """Return the folders that a command writes files to."""
+    paths = [Path(name) for name in (*_outputs(arguments), arguments.json) if name]
+    return {path if path.is_dir() else path.parent for path in paths}
+
+
 def _outputs(arguments: argparse.Namespace) -> list[str]:
     named = (getattr(arguments, option, None) for option in getattr(arguments, "files", ("output",)))
     return [name for name in named if name]

@@ -25,21 +25,31 @@ def sample_volume() -> Path:
 
 
 def user_folder() -> Path:
-    """Return the folder of the packages that the user installed: $NNMAMBA_MODELS, or the platform's folder for data."""
+    """Return the folder of the packages that the user installed: $NNMAMBA_MODELS, or the platform's folder for data.
+
+    Raises:
+        ModelError: if the user has no home folder, and the variable is not set.
+    """
     if FOLDER_VARIABLE in os.environ:
         return Path(os.environ[FOLDER_VARIABLE])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share"))
-    return base / "NNMamba" / "Models"
+    base = os.environ.get({"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_DATA_HOME"))
+    if not base:
+        below = {"win32": ("AppData", "Local"), "darwin": ("Library", "Application Support")}
+        try:
+            base = Path.home().joinpath(*below.get(sys.platform, (".local", "share")))
+        except RuntimeError as error:
+            raise ModelError(f"This user has no home folder: set {FOLDER_VARIABLE} to a folder for models.") from error
+    return Path(base) / "NNMamba" / "Models"
 
 
 def installed_packages() -> dict[str, Path]:
     """Return {name: path} of all packages; a user's package takes the place of a bundled one of the same name."""
-    return _packages_in(bundled_folder()) | _packages_in(user_folder())
+    try:
+        folder = user_folder()
+    except ModelError:
+        # Who has no folder has installed nothing.
+        return _packages_in(bundled_folder())
+    return _packages_in(bundled_folder()) | _packages_in(folder)
 
 
 def bundled_packages() -> list[ModelPackage]:

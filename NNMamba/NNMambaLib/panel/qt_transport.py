@@ -53,6 +53,9 @@ class QtTransport:
     def call_soon(self, function: Callable[[], None]) -> None:
         qt.QTimer.singleShot(0, function)
 
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        qt.QTimer.singleShot(int(1000 * seconds), function)
+
     def pump(self, seconds: float) -> None:
         """Handle what has happened, or wait for at most so many seconds until something does.
 

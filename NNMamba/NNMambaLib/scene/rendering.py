@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NNMambaLib.errors import OutputError
+from NNMambaLib.runtime.child_python import child_environment, python_command
 from NNMambaLib.scene.headless import slicer_libraries
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def render_window_class() -> str:
     )
     try:
         finished = subprocess.run(
-            [sys.executable, "-c", probe], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
+            python_command(probe),
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+            env=child_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise OutputError(

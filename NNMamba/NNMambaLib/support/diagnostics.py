@@ -1,26 +1,20 @@
-"""A report of an installation for those who help, without names of users or volumes."""
+"""A report of an installation for those who help, without paths and names of users, hosts or volumes."""
 
 from __future__ import annotations
 
-import getpass
 import platform
-import re
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from NNMambaLib import __version__
 from NNMambaLib.errors import ModelError
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, open_package
+from NNMambaLib.support.anonymize import without_private
 from NNMambaLib.support.machine_report import backend_states, form_states
 from NNMambaLib.support.setup_check import FIXED_PACKAGES, Need, installed_version
 
 # Of the worker's log.
 _LOG_LINES = 40
-# A single letter is nobody's name.
-_SHORTEST_NAME = 2
 
 
 def diagnostic_report(
@@ -64,23 +58,6 @@ def diagnostic_report(
     return without_private(text, private) + "\n"
 
 
-def without_private(text: str, private: Iterable[str] = ()) -> str:
-    """Return a text without the folder and name of the user, the folder for temporary files, and other given names."""
-    folders = {Path.home(): "~", Path(tempfile.gettempdir()): "<temporary folder>"}
-    for folder, replacement in folders.items():
-        # As in the text, as in a Python literal, and as in a URI.
-        plain = {str(folder), folder.as_posix(), str(folder.resolve())}
-        for form in plain | {str(folder).replace("\\", "\\\\"), quote(folder.as_posix())}:
-            if len(form) >= _SHORTEST_NAME:
-                text = re.sub(rf"{re.escape(form)}(?![\w-])", lambda _, new=replacement: new, text, flags=re.IGNORECASE)
-    names = dict.fromkeys(private, "<volume>") | {_user(): "<user>"}
-    for name in sorted(names, key=len, reverse=True):
-        if len(name) >= _SHORTEST_NAME:
-            pattern = rf"(?<!\w){re.escape(name)}(?!\w)"
-            text = re.sub(pattern, lambda _, new=names[name]: new, text, flags=re.IGNORECASE)
-    return text
-
-
 def _machine_lines(machine: dict[str, Any] | str) -> list[str]:
     if isinstance(machine, str):
         return [machine]
@@ -105,10 +82,3 @@ def _model_lines() -> list[str]:
         except ImportError as error:
             lines.append(f"{name} ({where}): cannot be read ({error})")
     return lines
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result, map_volumes
+from NNMambaLib.runtime.child_python import python_command
+from NNMambaLib.runtime.leftovers import PLAIN, remove_leftovers, temporary_prefix
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker import voxels
 from NNMambaLib.worker.messages import from_line, result_from_message, to_line
@@ -27,11 +30,18 @@ from NNMambaLib.worker.questions import Question
 R = TypeVar("R", bound=Result)
 
 IDLE_SECONDS = 600.0
+SILENCE_SECONDS = 120.0
 # The engine need not be installed: it is imported from where this file is.
 _PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!a}); "
     "from NNMambaLib.worker.process import main; main()"
 )
+# Signs of life in the time after which a worker without one counts as stopped.
+_BEATS = 12
+# While a process starts, loading libraries from a slow disk silences it longer.
+_STARTING_FACTOR = 5
+# Bytes of a line to tell what it was.
+_QUOTED = 60
 # Free space to leave on the temporary folder's disk.
 _SPARE_BYTES = 64 * 2**20
 
@@ -52,7 +62,7 @@ class Transport(Protocol):
         """
 
     def write(self, data: bytes) -> None:
-        """Write to its standard input without waiting for it to read."""
+        """Write to its standard input, at once or later, without waiting for it to read."""
 
     def kill(self) -> None:
         """End it at once; `on_exit` follows."""
@@ -62,6 +72,9 @@ class Transport(Protocol):
 
     def call_soon(self, function: Callable[[], None]) -> None:
         """Call a function from the event loop."""
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function from the event loop after some seconds."""
 
     @property
     def pid(self) -> int | None:
@@ -151,6 +164,8 @@ class WorkerClient:
         idle_seconds: seconds without a job after which the worker ends and frees its memory.
         python: the interpreter that runs the worker.
         temporary_folder: where the private folder is made; None takes the system's.
+        silence_seconds: after which a process that gives no sign of life while it has a job counts as stopped, and is
+            killed.
     """
 
     def __init__(
@@ -159,11 +174,17 @@ class WorkerClient:
         idle_seconds: float = IDLE_SECONDS,
         python: str = sys.executable,
         temporary_folder: str | Path | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
     ):
         self._transport = transport
         self.idle_seconds = idle_seconds
         self._python = python
         self._temporary_folder = temporary_folder
+        self._beat_seconds = silence_seconds / _BEATS
+        self._silent_beats = 0
+        self._starts = 0
+        # Why the process is being killed.
+        self._fault: WorkerError | None = None
         self._folder: Path | None = None
         self._numbers = itertools.count(1)
         self._waiting: deque[WorkerJob] = deque()
@@ -258,19 +279,60 @@ class WorkerClient:
         try:
             self._start()
             self._sending = self._send(job)
-        except OSError as error:
+        except NNMambaError as error:
+            self._end(job, error=error)
+            return
+        except (OSError, ValueError) as error:
             self._end(job, error=WorkerError(f"The engine's process cannot be started ({error}): check the set-up."))
             return
         self._transport.call_soon(lambda: self._send_piece(job))
 
     def _start(self) -> None:
         if self.pid is not None:
+            self._restore_folder()
             return
         self._remove_folder()
-        self._folder = Path(tempfile.mkdtemp(prefix="nnmamba-", dir=self._temporary_folder))
+        self._folder = self._make_folder()
         self._gone = self._ready = False
-        options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds)]
-        self._transport.start([self._python, "-c", _PROGRAM, *options], self._on_line, self._on_exit)
+        self._fault, self._silent_beats = None, 0
+        options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds), "--beat", str(self._beat_seconds)]
+        self._transport.start([*python_command(_PROGRAM, self._python), *options], self._on_line, self._on_exit)
+        self._starts += 1
+        self._watch(self._starts)
+
+    def _make_folder(self) -> Path:
+        """Return a private folder, once those are removed that killed processes left beside it."""
+        try:
+            parent = Path(self._temporary_folder or tempfile.gettempdir())
+            remove_leftovers(parent, PLAIN)
+            return Path(tempfile.mkdtemp(prefix=temporary_prefix(PLAIN), dir=parent))
+        except OSError as error:
+            raise _no_folder(self._temporary_folder or "for temporary files", error) from error
+
+    def _restore_folder(self) -> None:
+        """Make the private folder again where a clean-up of the system has removed it: the process still uses it."""
+        if self._folder is not None and not self._folder.is_dir():
+            try:
+                self._folder.mkdir(0o700)
+            except OSError as error:
+                raise _no_folder(self._folder.parent, error) from error
+
+    def _watch(self, start: int) -> None:
+        """Count the signs of life that a process with a job leaves out, and kill it after too many."""
+        if start != self._starts or self.pid is None:
+            return
+        allowed = _BEATS if self._ready else _BEATS * _STARTING_FACTOR
+        # Counted one by one: a machine that slept has let only one of them pass.
+        self._silent_beats = self._silent_beats + 1 if self._active is not None else 0
+        if self._silent_beats > allowed and self._fault is None:
+            seconds = self._beat_seconds * allowed
+            self._kill_faulty(f"gave no sign of life for {seconds:.0f} s and was ended: was it stopped?")
+        self._transport.call_later(self._beat_seconds, lambda: self._watch(start))
+
+    def _kill_faulty(self, what: str) -> None:
+        """Kill the process; its job fails with what it did."""
+        self._fault = WorkerError(f"The engine's process {what} The next run starts it again.")
+        self._transport.kill()
 
     def _send_piece(self, job: WorkerJob) -> None:
         if self._active is not job or job.state is not JobState.SENDING or self._sending is None:
@@ -283,6 +345,15 @@ class WorkerClient:
         except NNMambaError as error:
             self._end(job, error=error)
             return
+        except Exception as error:
+            # A request can hold anything, and its job alone is to fail.
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            message = (
+                f"The job cannot be handed to the engine's process ({reason}): its options must be numbers, text, or "
+                "lists of them, and its volumes arrays of numbers."
+            )
+            self._end(job, error=WorkerError(message))
+            return
         self._transport.call_soon(lambda: self._send_piece(job))
 
     def _send(self, job: WorkerJob) -> Iterator[None]:
@@ -290,9 +361,12 @@ class WorkerClient:
         folder, request = self._job_folder(job), job.request
         if isinstance(request, Question):
             command = {"do": "ask", "job": job.number, "question": request.name, "arguments": request.arguments}
+            line = to_line(command)
             job.state = JobState.RUNNING
-            self._transport.write(to_line(command))
+            self._transport.write(line)
             return
+        for volume in request.volumes:
+            voxels.check_voxels(volume)
         needed = sum(volume.array.nbytes for volume in request.volumes) + _SPARE_BYTES
         try:
             folder.mkdir()
@@ -323,41 +397,65 @@ class WorkerClient:
             "volumes": messages,
             "folder": str(folder),
         }
+        line = to_line(command)
         job.state = JobState.RUNNING
-        self._transport.write(to_line(command))
+        self._transport.write(line)
 
     def _on_line(self, line: bytes) -> None:
-        message = from_line(line)
-        if message["event"] == "idle":
-            self._gone = True
-        elif message["event"] == "ready":
-            self._ready = True
-        job = self._active
-        if job is None or message.get("job") != job.number:
+        self._silent_beats = 0
+        if self._fault is not None:
             return
-        if message["event"] == "progress":
-            job.progress = Progress(message["stage"], message["done"], message["total"], message["seconds_left"])
-            job.on_progress(job.progress)
-        elif message["event"] == "finished":
-            answered = isinstance(job.request, Question)
-            if job.cancels and not answered:
+        job = self._active
+        try:
+            message = from_line(line)
+            event = message["event"]
+            concerned = job is not None and message.get("job") == job.number
+            progress = _progress(message) if concerned and event == "progress" else None
+            error = _error(message) if concerned and event == "failed" else None
+            result = self._result(job, message) if job is not None and concerned and event == "finished" else None
+        except NNMambaError as failure:
+            # The result's files cannot be read.
+            error, event, result, concerned, progress = failure, "failed", None, True, None
+        except Exception as failure:
+            # Whatever can be wrong with what is not a message: after it, nothing that the process says can be trusted.
+            said = " ".join(line[:_QUOTED].decode(errors="replace").split())
+            reason = " ".join(f"{type(failure).__name__}: {failure}".split())
+            self._kill_faulty(f"said what is not a message ({reason}; it began with '{said}'): please report it.")
+            return
+        if event == "idle":
+            self._gone = True
+        elif event == "ready":
+            self._ready = True
+        if job is None or not concerned:
+            return
+        if progress is not None:
+            job.progress = progress
+            job.on_progress(progress)
+        elif error is not None:
+            self._end(job, error=error)
+        elif event == "finished":
+            if job.cancels and not isinstance(job.request, Question):
                 # It came to its end before it heard.
                 self._end(job, error=_cancelled())
-                return
-            self._end(job, result=message["result"] if answered else result_from_message(message["result"]))
-        elif message["event"] == "failed":
-            self._end(job, error=getattr(errors, message["kind"])(message["message"]))
+            else:
+                self._end(job, result=result)
+
+    def _result(self, job: WorkerJob, message: dict[str, Any]) -> Any:
+        content = message["result"]
+        if isinstance(job.request, Question):
+            return content
+        return None if job.cancels else result_from_message(content)
 
     def _on_exit(self, code: int) -> None:
         job = self._active
         log = self._last_log = self._log()
-        if job is not None and self._gone and not job.cancels:
+        if job is not None and self._gone and not job.cancels and self._fault is None:
             # It was ending already when the job came.
             self._active, self._sending, job.state = None, None, JobState.WAITING
             self._waiting.appendleft(job)
             self._transport.call_soon(self._next)
         elif job is not None:
-            self._end(job, error=_cancelled() if job.cancels else _died(code, log))
+            self._end(job, error=_cancelled() if job.cancels else self._fault or _died(code, log))
         if self._active is None:
             self._remove_folder()
 
@@ -403,6 +501,24 @@ class WorkerClient:
 def in_memory(result: R) -> R:
     """Return a result that outlives the worker's files."""
     return map_volumes(result, voxels.in_memory)
+
+
+def _progress(message: dict[str, Any]) -> Progress:
+    return Progress(message["stage"], message["done"], message["total"], message["seconds_left"])
+
+
+def _error(message: dict[str, Any]) -> NNMambaError:
+    kind = getattr(errors, message["kind"])
+    if not issubclass(kind, NNMambaError):
+        raise TypeError(f"{kind.__name__} is not an error of the engine")
+    return kind(message["message"])
+
+
+def _no_folder(folder: str | Path, error: OSError) -> errors.OutputError:
+    return errors.OutputError(
+        f"The folder {folder} cannot be used to hand voxels over ({error.strerror}): create it, or set "
+        f"{'TEMP' if os.name == 'nt' else 'TMPDIR'} to another."
+    )
 
 
 def _cancelled() -> Cancelled:

@@ -13,11 +13,27 @@ from NNMambaLib.worker.voxels import map_volume, write
 
 
 def to_line(message: dict[str, Any]) -> bytes:
+    """Return a message as a line.
+
+    Raises:
+        TypeError, ValueError, RecursionError: if JSON cannot hold it.
+    """
     return json.dumps(message, ensure_ascii=True).encode() + b"\n"
 
 
 def from_line(line: bytes) -> dict[str, Any]:
-    return json.loads(line)
+    """Return the message of a line.
+
+    Raises:
+        ValueError: if the line is not a JSON object.
+    """
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+    if not isinstance(message, dict):
+        raise ValueError(f"not an object but {type(message).__name__}")
+    return message
 
 
 def result_to_message(task: str, result: Result, folder: Path) -> dict[str, Any]:

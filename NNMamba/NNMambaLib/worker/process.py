@@ -9,6 +9,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="the private folder of client and worker")
     parser.add_argument("--idle", type=float, required=True, help="seconds without a job after which to end")
+    parser.add_argument("--beat", type=float, required=True, help="seconds between signs of life")
     options = parser.parse_args(arguments)
     # Slicer names its own plug-ins here, which SimpleITK cannot load outside of Slicer.
     os.environ.pop("ITK_AUTOLOAD_PATH", None)
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = os.fdopen(os.dup(0), "rb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    Worker(commands, messages, options.folder, options.idle).run()
+    Worker(commands, messages, options.folder, options.idle, options.beat).run()
     # The reading thread cannot be stopped, and Python would abort on it.
     os._exit(0)
 
@@ -52,20 +54,23 @@ class Worker:
 
     Args:
         commands: ``run``, ``ask``, ``cancel`` and ``stop``, a JSON line each; its end means that the caller is gone.
-        messages: ``ready``, ``progress``, ``finished``, ``failed`` and ``idle``.
+        messages: ``alive``, ``ready``, ``progress``, ``finished``, ``failed`` and ``idle``.
         folder: removed when the caller is gone.
         idle_seconds: without a job, after which the worker ends.
+        beat_seconds: between signs of life, by which the caller knows a busy worker from a stopped one.
     """
 
-    def __init__(self, commands: BinaryIO, messages: BinaryIO, folder: Path, idle_seconds: float):
+    def __init__(self, commands: BinaryIO, messages: BinaryIO, folder: Path, idle_seconds: float, beat_seconds: float):
         self._commands, self._messages = commands, messages
-        self._folder, self._idle_seconds = folder, idle_seconds
+        self._folder, self._idle_seconds, self._beat_seconds = folder, idle_seconds, beat_seconds
+        self._saying = threading.Lock()
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._cancelled: set[str] = set()
         self._engines: dict[tuple, Any] = {}
 
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
         # Imported while the caller is still handing over its first volume; each job reports what is missing.
         with suppress(ImportError, OSError):
             import NNMambaLib.engine  # noqa: F401
@@ -85,7 +90,12 @@ class Worker:
 
     def _read(self) -> None:
         for line in self._commands:
-            command = from_line(line)
+            try:
+                command = _command(line)
+            except ValueError as error:
+                # Such as the part of a line that a caller left who was killed while writing it.
+                print(f"The worker was sent what is not a command ({error}).", flush=True)
+                continue
             if command["do"] == "cancel":
                 self._cancelled.add(command["job"])
             else:
@@ -95,6 +105,11 @@ class Worker:
         # The caller is gone, and nobody else will clean up.
         shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0)
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(self._beat_seconds)
+            self._say(event="alive")
 
     def _run(self, command: dict[str, Any]) -> None:
         job = command["job"]
@@ -146,8 +161,19 @@ class Worker:
         return self._engines[key]
 
     def _say(self, **message: Any) -> None:
-        try:
-            self._messages.write(to_line(message))
-        except BrokenPipeError:
-            # The reading thread finds the caller gone, too, and ends the process.
-            threading.Event().wait()
+        line = to_line(message)
+        with self._saying:
+            try:
+                self._messages.write(line)
+            except BrokenPipeError:
+                # The reading thread finds the caller gone, too, and ends the process.
+                threading.Event().wait()
+
+
+def _command(line: bytes) -> dict[str, Any]:
+    command = from_line(line)
+    if command.get("do") not in ("run", "ask", "cancel", "stop"):
+        raise ValueError("it does not say what to do")
+    if command["do"] != "stop" and not isinstance(command.get("job"), str):
+        raise ValueError("it names no job")
+    return command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import queue
 import subprocess
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from NNMambaLib.runtime.child_python import child_environment
 from NNMambaLib.worker.client import JobRequest, WorkerClient, in_memory
 from NNMambaLib.worker.messages import Result
 
@@ -19,6 +22,9 @@ class SubprocessTransport:
     def __init__(self):
         self._process: subprocess.Popen | None = None
         self._events: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._written: queue.Queue[bytes | None] = queue.Queue()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
 
     @property
     def pid(self) -> int | None:
@@ -31,28 +37,39 @@ class SubprocessTransport:
         on_exit: Callable[[int], None],
     ) -> None:
         process = self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(),
         )
 
         def read() -> None:
             assert process.stdout is not None, "it is a pipe"
             for line in process.stdout:
-                self._events.put(lambda line=line: on_line(line) if self._process is process else None)
+                # Of a process that is killed, the last line may be cut short.
+                if line.endswith(b"\n"):
+                    self._events.put(lambda line=line: on_line(line) if self._process is process else None)
             code = process.wait()
+            written.put(None)
             self._events.put(lambda: self._exited(process, code, on_exit))
 
-        threading.Thread(target=read, daemon=True).start()
+        def write() -> None:
+            assert process.stdin is not None, "it is a pipe"
+            # A process that has ended reads no more; its exit is an event of its own.
+            with suppress(OSError), process.stdin:
+                while (data := written.get()) is not None:
+                    process.stdin.write(data)
+                    process.stdin.flush()
+
+        written = self._written = queue.Queue()
+        for target in (read, write):
+            threading.Thread(target=target, daemon=True).start()
 
     def write(self, data: bytes) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        try:
-            process.stdin.write(data)
-            process.stdin.flush()
-        except OSError:
-            # The process has ended: its exit is already queued as an event.
-            return
+        # In a thread: a pipe that is full makes its writer wait, until a process that is stopped goes on.
+        if self._process is not None:
+            self._written.put(data)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -67,22 +84,29 @@ class SubprocessTransport:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Closing flushes what the process never read.
-        with suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
 
     def call_soon(self, function: Callable[[], None]) -> None:
         self._events.put(function)
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), function))
 
     def pump(self, seconds: float) -> None:
         """Handle the events that are waiting; if there are none, wait up to `seconds` for the first."""
         deadline = time.monotonic() + seconds
         while True:
+            now = time.monotonic()
+            if self._timers and self._timers[0][0] <= now:
+                heapq.heappop(self._timers)[2]()
+                deadline = 0.0
+                continue
+            until = min([deadline, *(due for due, *_ in self._timers[:1])])
             try:
-                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+                event = self._events.get(timeout=max(0.0, until - now))
             except queue.Empty:
-                return
+                if until == deadline:
+                    return
+                continue
             event()
             deadline = 0.0
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from NNMambaLib.errors import OutputError
+from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.volumes.volume import Volume
 
 # A piece is copied in a few milliseconds: a graphical interface stays alive between two.
 _PIECE_BYTES = 8 * 2**20
+# Kinds of numpy types: of complex numbers the engine has its own sentence.
+_NUMBERS = "biufc"
 
 
 def write_in_pieces(volume: Volume, path: Path) -> Iterator[int]:
@@ -24,7 +26,8 @@ def write_in_pieces(volume: Volume, path: Path) -> Iterator[int]:
         OutputError: if the disk is full or the folder is gone.
     """
     # Not a mapped file: a full disk would end the process that writes to it.
-    slices_per_piece = max(1, _PIECE_BYTES // max(1, volume.array[0, 0].nbytes))
+    channels, depth, *_ = volume.array.shape
+    slices_per_piece = max(1, _PIECE_BYTES * channels * depth // max(1, volume.array.nbytes))
     try:
         with path.open("xb") as file:
             for channel in volume.array:
@@ -53,9 +56,32 @@ def volume_message(volume: Volume, path: Path) -> dict[str, Any]:
     }
 
 
+def check_voxels(volume: Volume) -> None:
+    """Refuse a volume that a file of voxels cannot hold.
+
+    Raises:
+        VolumeError: if it has no voxels, or they are not numbers.
+    """
+    if volume.array.size == 0:
+        shape = " x ".join(map(str, volume.array.shape))
+        raise VolumeError(f"{volume.name} has no voxels (channels, z, y, x: {shape}): give a volume that has some.")
+    if volume.array.dtype.kind not in _NUMBERS:
+        raise VolumeError(
+            f"{volume.name} holds voxels of the type {volume.array.dtype}, which are not numbers: convert them to "
+            "integers or floating-point numbers."
+        )
+
+
 def map_volume(message: dict[str, Any]) -> Volume:
-    """Return the volume of a message; its voxels are a read-only memory map of the file."""
-    array = np.memmap(message["file"], np.dtype(message["dtype"]), "r", shape=tuple(message["shape"]))
+    """Return the volume of a message; its voxels are a read-only memory map of the file.
+
+    Raises:
+        OutputError: if the file is gone.
+    """
+    try:
+        array = np.memmap(message["file"], np.dtype(message["dtype"]), "r", shape=tuple(message["shape"]))
+    except OSError as error:
+        raise write_error(error, Path(message["file"])) from error
     return Volume(array, np.array(message["matrix"]), message["name"])
 
 

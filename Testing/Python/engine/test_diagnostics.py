@@ -1,13 +1,16 @@
 """The diagnostic report tells of the installation and of nobody."""
 
 import getpass
+import platform
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from NNMambaLib.models.catalogue import bundled_packages
-from NNMambaLib.support.diagnostics import diagnostic_report, without_private
+from NNMambaLib.support.anonymize import without_private
+from NNMambaLib.support.diagnostics import diagnostic_report
 from NNMambaLib.support.setup_check import read_needs
 
 MACHINE = {
@@ -70,8 +73,9 @@ def test_report_tells_neither_user_nor_volumes(somebody):
     )
     for private in ("Jörg", "jmueller", "JMUELLER", "Doe^John", "a.nrrd", "J%C3%B6rg"):
         assert private not in text
-    assert "~/scans/<volume>" in text
-    assert "~/AppData/Temp/nnmamba-1" in text or "<temporary folder>/nnmamba-1" in text
+    for path in ("scans", "AppData", "nnmamba-1"):
+        assert path not in text
+    assert "<path> of <volume> cannot be read; <path> of <user>, {<user>}" in text
 
 
 def test_names_are_replaced_as_words_only(somebody):
@@ -79,13 +83,46 @@ def test_names_are_replaced_as_words_only(somebody):
     assert without_private("nothing private") == "nothing private"
 
 
-def test_windows_paths_within_literals(monkeypatch):
-    from pathlib import PureWindowsPath
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (r"'C:\\Users\\Doe\\x' C:\Users\Doe\x c:/users/doe/x", "'<path>' <path> <path>"),
+        (r"\\server\share\x.nii is gone", "<path> is gone"),
+        ("'/data/my scans/a b.nrrd' is damaged", "'<path>' is damaged"),
+        ("/data/my scans/a b.nrrd is damaged", "<path> is damaged"),
+        ("file:///data/J%C3%B6rg/a.nii is damaged", "<path> is damaged"),
+        ("~/scans/a.nii and ~doe/a.nii", "<path> and <path>"),
+        ('"/x/lib/python3.12/site-packages/torch/nn.py"', '"<path>/python3.12/site-packages/torch/nn.py"'),
+        ('"/x/NNMamba/NNMambaLib/engine.py", line 3', '"<path>/NNMamba/NNMambaLib/engine.py", line 3'),
+        ("1/2 of 3 / 4 voxels/s, either/or", "1/2 of 3 / 4 voxels/s, either/or"),
+    ],
+)
+def test_paths_are_left_out(text, left):
+    assert without_private(text) == left
 
-    class Home(PureWindowsPath):
-        def resolve(self):
-            return self
 
-    monkeypatch.setattr(Path, "home", lambda: Home(r"C:\Users\Doe"))
-    text = without_private(r"'C:\\Users\\Doe\\x' C:\Users\Doe\x c:/users/doe/x C:\Users\Doering")
-    assert text == r"'~\\x' ~\x ~/x C:\Users\Doering"
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Müller^Jörg", "MÜLLER, JÖRG", "jörg müller", "Jörg_Müller", "MüllerJörg", "Mueller-Joerg", "Muller", "Jörg",
+        "M%C3%BCller", r"M\xfcller", r"M\u00fcller", r"M\\xc3\\xbcller", "Mu\u0308ller",
+    ],
+)  # fmt: skip
+def test_patients_in_any_spelling(spelling):
+    assert without_private(f"sub-{spelling}.nii.gz, {spelling} was read", ["Müller^Jörg"]) == (
+        "sub-<volume>.nii.gz, <volume> was read"
+    )
+
+
+def test_host_is_left_out(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "ws-07.radiology.example.org")
+    monkeypatch.setattr(platform, "node", lambda: "WS-07")
+    assert without_private("on ws-07.radiology.example.org, WS-07 and WS_07") == "on <host>, <host> and <host>"
+
+
+def test_user_without_a_home_folder(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert without_private("fine") == "fine"

@@ -21,10 +21,10 @@ ARROWS = {
     "modules": "models networks.scan panel panel.hub scene support volumes worker",
     "panel.hub": "errors files models panel progress runtime support worker",
     "panel": "engine errors export models progress results scene worker",
-    "cli": "NNMambaLib commands errors files runtime",
+    "cli": "commands runtime",
     "commands": (
-        "engine errors files inference models networks networks.scan progress results runtime scene support "
-        "training training.configuration volumes"
+        "NNMambaLib engine errors files inference models networks networks.scan progress results runtime "
+        "scene support training training.configuration volumes"
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
@@ -66,7 +66,7 @@ ARROWS = {
         "errors inference models networks networks.convolution networks.folding networks.scan progress "
         "results runtime volumes"
     ),
-    "scene": "errors export files models results volumes",
+    "scene": "errors export files models results runtime volumes",
     "inference": (
         "NNMambaLib errors evaluation export files kernels models networks networks.scan progress results "
         "runtime volumes"
@@ -116,6 +116,7 @@ INSIDE_FUNCTIONS = {
         NNMambaSegment: volumes.files worker.client
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
+        cli: commands.program
         models.package: models.weights
         panel.run_from_script: engine
         panel.shared_worker: panel.qt_transport qt
