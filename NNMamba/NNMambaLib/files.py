@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import NNMambaError, OutputError, VolumeError
+from NNMambaLib.runtime.leftovers import temporary_prefix
 
 # Names that were free when `check_writable` looked: a file that appears there meanwhile is another's.
 _found_free: set[str] = set()
@@ -190,7 +191,7 @@ def _new_temporary(path: Path) -> Path:
     The path's whole name stays at the end: writers choose the format by it. Unlike that of `tempfile`, the file has the
     permissions that other new files have.
     """
-    name = f".nnmamba-{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
+    name = f"{temporary_prefix()}{secrets.token_hex(4)}-{path.name}"
     temporary = path.with_name(name)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o666))
     return temporary

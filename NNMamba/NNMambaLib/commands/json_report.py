@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import check_writable, same_file

@@ -14,6 +14,7 @@ import numpy as np
 from NNMambaLib.errors import OutputError
 from NNMambaLib.export.slices import gray, paint, planes, values_at, window
 from NNMambaLib.results import Explanation
+from NNMambaLib.runtime.leftovers import PLAIN, temporary_prefix
 from NNMambaLib.volumes.volume import Volume
 
 # RGB in 0..1 where a region speaks against the class and for it; the colour-blind can tell them apart, too.
@@ -64,7 +65,7 @@ def png(pixels: np.ndarray) -> bytes:
     """Return (row, column, RGB) of uint8 as a PNG file's content."""
     import SimpleITK as sitk
 
-    with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(PLAIN)) as folder:
         path = Path(folder) / "picture.png"
         sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(path))
         # ITK reports no failed write.

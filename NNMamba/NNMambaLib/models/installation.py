@@ -14,6 +14,7 @@ from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user
 from NNMambaLib.models.limits import MAX_TEXT_BYTES
 from NNMambaLib.models.package import WEIGHTS_FILE, ModelPackage, open_package
 from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, files_in_zip, folder_in_zip, is_data, open_zip
+from NNMambaLib.runtime.leftovers import temporary_prefix
 from NNMambaLib.runtime.units import format_bytes
 
 
@@ -43,7 +44,7 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
         raise ModelError(f"A model {name} is installed already: delete it first, or have it replaced (--overwrite).")
     target = make_folder(user_folder()) / name
     try:
-        with tempfile.TemporaryDirectory(prefix=".nnmamba-", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=temporary_prefix(), dir=target.parent) as folder:
             # The catalogue does not see it there, for it looks no deeper than the user's folder.
             copy = Path(folder) / "package"
             copy.mkdir()

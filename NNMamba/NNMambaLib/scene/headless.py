@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file
+from NNMambaLib.runtime.leftovers import PLAIN, temporary_prefix
 
 if TYPE_CHECKING:
     import slicer
@@ -44,7 +45,7 @@ def headless_application() -> Iterator[slicer.vtkSlicerApplicationLogic]:
     slicer = slicer_libraries()
     import vtk
 
-    with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(PLAIN)) as folder:
         scene = slicer.vtkMRMLScene()
         application = slicer.vtkSlicerApplicationLogic()
         application.SetTemporaryPath(folder)
@@ -86,8 +87,11 @@ def write_mrb(scene: slicer.vtkMRMLScene, path: str | Path) -> None:
     slicer = slicer_libraries()
     path = Path(path)
     if path.suffix.lower() != ".mrb":
-        raise OutputError(f"{path} is no scene bundle by its name: end it in .mrb.")
-    with atomic_file(path) as temporary, tempfile.TemporaryDirectory(prefix=".nnmamba-", dir=path.parent) as folder:
+        raise OutputError(f"{path} is not named as a scene bundle: end it in .mrb.")
+    with (
+        atomic_file(path) as temporary,
+        tempfile.TemporaryDirectory(prefix=temporary_prefix(), dir=path.parent) as folder,
+    ):
         # The folder within the bundle has the name of the file, which must therefore be the final one.
         bundle = Path(folder) / path.name
         messages = slicer.vtkMRMLMessageCollection()

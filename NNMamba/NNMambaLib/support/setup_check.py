@@ -23,6 +23,7 @@ except ImportError:
     from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment] # the same class
 
 from NNMambaLib.errors import NNMambaError
+from NNMambaLib.runtime.leftovers import PLAIN, temporary_prefix
 
 # They come with Slicer, whose own modules break with other versions.
 FIXED_PACKAGES = ("numpy", "SimpleITK")
@@ -114,7 +115,7 @@ def pip_held_back() -> Iterator[Path]:
 
     Within the block pip installs wheels only: there is no compiler in Slicer.
     """
-    with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(PLAIN)) as folder:
         path = Path(folder).resolve() / "constraints.txt"
         path.write_text(constraints(), encoding="utf-8")
         # pip splits the variable at spaces, which names of users have and URIs have not.

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.runtime.leftovers import PLAIN, temporary_prefix
 from NNMambaLib.volumes.voxel_data import scaled_type
 from NNMambaLib.volumes.voxel_file import cut_short, damaged, not_opened, printable
 
@@ -371,7 +372,7 @@ def _decompressed(image: Slice, content: bytes) -> np.ndarray:
             f"{image.path} has the transfer syntax {printable(image.transfer_syntax)}, which cannot be read: convert "
             "the series to NRRD."
         )
-    with tempfile.TemporaryDirectory(prefix="nnmamba-") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix(PLAIN)) as folder:
         path = Path(folder) / "slice.dcm"
         try:
             path.write_bytes(_plain_file(image, _fragments(content)))
