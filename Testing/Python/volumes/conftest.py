@@ -1,5 +1,6 @@
 import pytest
-from intensity_network import write_segmentation_package
+
+from helpers.intensity_network import write_segmentation_package
 
 
 @pytest.fixture(scope="session")

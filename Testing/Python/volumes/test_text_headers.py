@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import grid_matrix, oblique_rotation
 
+from helpers.phantoms import grid_matrix, oblique_rotation
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
