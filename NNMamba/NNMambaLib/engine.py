@@ -83,7 +83,7 @@ class Engine:
 
         Args:
             mirror: average over the flips that the model allows: eight times the work for three axes.
-            step: distance of neighbouring tiles, in patches, 0.1 <= step <= 1.
+            step: distance of neighbouring tiles, in patches, 0.01 <= step <= 1.
             probabilities, uncertainty: return these volumes too.
             pad_small: run also where more than half of the patch would be padding.
         """

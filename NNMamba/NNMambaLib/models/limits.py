@@ -23,8 +23,8 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-2, 1e2
 # Characters of a name (files and folders are named after models), of a line, and of a text of several lines.
 MAX_NAME, MAX_LINE, MAX_TEXT = 100, 500, 20_000
 
-# Tiles' distance in patches: at 0.1 each voxel is seen a thousand times.
-MIN_STEP = 0.1
+# Tiles' distance in patches: below, tiles would start at the same voxels, a thousand times as many as are of use.
+MIN_STEP = 0.01
 
 # Bytes of a package's text files, and of a file that weights may not exceed whatever the network.
 MAX_TEXT_BYTES = 4 * 2**20

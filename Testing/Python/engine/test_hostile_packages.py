@@ -339,7 +339,7 @@ def test_one_bad_package_breaks_neither_the_list_nor_the_report(package, users_f
 @pytest.mark.parametrize("step", [1e-9, 0, -1, 1.1, float("nan"), float("inf")])
 @pytest.mark.parametrize("task", ["segmentation", "landmarks"])
 def test_step_of_the_tiles_has_a_range(task, step):
-    with pytest.raises(VolumeError, match=r"must be at least 0.1 and at most 1"):
+    with pytest.raises(VolumeError, match=r"must be at least 0.01 and at most 1"):
         TASKS[task].complete({"step": step})
 
 
