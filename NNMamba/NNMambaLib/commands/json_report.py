@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from NNMambaLib.errors import OutputError
@@ -38,7 +39,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 def output_folders(arguments: argparse.Namespace) -> set[Path]:
     """Return the folders that a command writes files to."""
     paths = [Path(name) for name in (*_outputs(arguments), arguments.json) if name]
-    return {path if path.is_dir() else path.parent for path in paths}
+    # Unlike Path.is_dir, this takes names that are too long for the file system: the command itself refuses them.
+    return {path if os.path.isdir(path) else path.parent for path in paths}
 
 
 def _outputs(arguments: argparse.Namespace) -> list[str]:

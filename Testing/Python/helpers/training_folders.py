@@ -43,7 +43,7 @@ def write_segmentation_folder(folder, cases=3, channels=("T1", "T2")):
     """Write a raw data folder of nnU-Net v2: a body with a lesion, in two channels."""
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
-    write_description(folder, channels)
+    write_description(folder, channels, numTraining=cases)
     for number in range(cases):
         shape, matrix = phantom_grid(number)
         for channel in range(len(channels)):

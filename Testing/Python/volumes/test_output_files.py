@@ -11,6 +11,7 @@ from full_disk import largest_file, silent_loss  # noqa: F401
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, check_writable, same_file, write_json, write_text
+from NNMambaLib.runtime.leftovers import temporary_prefix
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
 
@@ -57,18 +58,17 @@ def test_other_voxels_than_were_given_are_not_put_in_place(tmp_path, ending, mon
 
 
 def test_text_and_pictures_on_a_disk_that_loses_them(tmp_path, silent_loss):  # noqa: F811
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     silent_loss(0.9)
     with pytest.raises(OutputError, match="what was read back differs"):
         write_json({"a": list(range(100))}, tmp_path / "report.json")
-    figure = plt.figure()
+    figure = Figure()
     with (
         pytest.raises(OutputError, match="a part is missing"),
         atomic_file(tmp_path / "plot.png") as temporary,
     ):
         figure.savefig(temporary, format="png")
-    plt.close(figure)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,12 +85,11 @@ def test_a_disk_that_fails_when_it_is_flushed(tmp_path, monkeypatch):
 def test_pictures_and_archives_that_are_whole_are_taken(tmp_path):
     import zipfile
 
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure = plt.figure()
+    figure = Figure()
     with atomic_file(tmp_path / "plot.png") as temporary:
         figure.savefig(temporary, format="png")
-    plt.close(figure)
     with atomic_file(tmp_path / "scene.mrb") as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr("a", "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plot.png", "scene.mrb"]
@@ -192,7 +191,7 @@ def test_temporary_names_are_not_predictable_and_follow_no_link(tmp_path, monkey
             temporary.write_text("content")
     assert seen[0] != seen[1]
     monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
-    (tmp_path / f".nnmamba-{os.getpid()}-guessed-out.txt").symlink_to(victim)
+    (tmp_path / f"{temporary_prefix()}guessed-out.txt").symlink_to(victim)
     with pytest.raises(OutputError, match="cannot be written"):
         write_text("content", tmp_path / "out.txt")
     assert victim.read_text() == "precious"
