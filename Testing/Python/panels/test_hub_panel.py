@@ -25,6 +25,7 @@ COMPLETE = {
     "torch": "2.6.0",
     "jsonschema": "4.23.0",
     "psutil": "7.0.0",
+    "pydicom": "3.0.1",
     "safetensors": "0.5.0",
     "numba": "0.61.0",
 }
@@ -408,7 +409,7 @@ def test_file_that_is_no_package_is_refused(host, no_machine, users_models, tmp_
     (tmp_path / "x.zip").write_bytes(b"no zip")
     panel = open_panel(host)
     host.dialogs.answer(str(tmp_path / "x.zip"), "Zip file")
-    host.dialogs.answer("OK", "no model package")
+    host.dialogs.answer("OK", "not a model package")
     panel.ui.installZipButton.click()
     host.dialogs.answer("", "Zip file")
     panel.ui.installZipButton.click()
@@ -557,7 +558,7 @@ def test_report_is_shown_and_copied_without_names(host, no_machine, head, monkey
     text = qt.QApplication.clipboard().text()
     assert text == panel.ui.reportText.plainText
     assert f"3D Slicer {slicer.app.applicationVersion}" in text
-    assert "<volume> in ~/scans has no voxels." in text
+    assert "<volume> in <path> has no voxels." in text
     assert "Doe" not in text
     assert str(tmp_path) not in text
     for package in catalogue.bundled_packages():
