@@ -13,9 +13,10 @@ _SHAPE = (32, 64, 32)
 
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory):
-    """Installed models: one that labels intensities, and random ones for landmarks and classes."""
+    """Installed models: two that label intensities, in few and in many tiles, and random ones for other tasks."""
     folder = tmp_path_factory.mktemp("models")
-    write_segmentation_package(folder / "nearest-number")
+    write_segmentation_package(folder / "nearest-number", spacing=(6.0, 6.0, 6.0))
+    write_segmentation_package(folder / "many-tiles", name="many-tiles")
     for task in ("landmarks", "classification"):
         manifest = random_manifest(task, outputs=3, base_width=4, patch=(32, 32, 32), spacing=(3.0, 3.0, 3.0))
         write_random_package(folder / f"random-{task}", manifest)

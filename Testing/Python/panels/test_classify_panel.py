@@ -22,7 +22,7 @@ def models_folder(tmp_path_factory):
     for name, targets in (("two-questions", _QUESTIONS), ("one-question", _QUESTIONS[1:])):
         outputs = sum(target.logits for target in targets)
         manifest = random_manifest(
-            "classification", outputs=outputs, base_width=4, patch=(32, 32, 32), spacing=(3, 3, 3)
+            "classification", outputs=outputs, base_width=4, patch=(16, 16, 16), spacing=(6, 6, 6)
         )
         network = perturbed_network("CLS", 1, outputs, base_width=4)
         write_package(folder / name, replace(manifest, name=name, targets=targets, licence="CC0-1.0"), network)

@@ -22,7 +22,7 @@ def temporary_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def widget(host, head, temporary_folder):
     widget = host.open("NNMambaSegment")
-    choose_model(widget, "nearest-number")
+    choose_model(widget, "many-tiles")
     return widget
 
 
@@ -73,7 +73,7 @@ def test_cancelled_job_leaves_the_scene_as_it_was(
 ):
     before = scene_content()
     if when == "in the last tile":
-        many_tiles(0.2)
+        many_tiles(0.5)
     if when == "at once":
         panel.ui.applyButton.click()
     else:
@@ -86,7 +86,7 @@ def test_cancelled_job_leaves_the_scene_as_it_was(
     assert scene_content() == before
     assert panel.ui.messageLabel.text == "The job was cancelled; nothing was changed."
     assert not voxel_files(temporary_folder)
-    many_tiles(0.5)
+    many_tiles(1.0)
     run(host, widget)
     assert len(scene_content()) > len(before)
 
@@ -100,7 +100,7 @@ def test_second_cancel_ends_the_process(host, panel, widget, many_tiles):
     panel.ui.applyButton.click()
     host.wait(lambda: not panel.running, 30)
     assert worker_pid() is None
-    many_tiles(0.5)
+    many_tiles(1.0)
     run(host, widget)
 
 
@@ -112,7 +112,7 @@ def test_killed_worker_is_one_sentence_and_the_next_job_succeeds(host, panel, wi
     host.wait(lambda: not panel.running, 30)
     assert "killed by signal 9" in panel.ui.messageLabel.text
     assert scene_content() == before
-    many_tiles(0.5)
+    many_tiles(1.0)
     run(host, widget)
 
 

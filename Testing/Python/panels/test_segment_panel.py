@@ -158,7 +158,7 @@ def test_manifests_are_read_once_until_they_change(host, widget, ui, models_fold
     shutil.copytree(models_folder, tmp_path / "models")
     monkeypatch.setenv("NNMAMBA_MODELS", str(tmp_path / "models"))
     widget.enter()
-    assert len(read) == len(set(read)) == 3
+    assert len(read) == len(set(read)) == 4
     widget.enter()
     assert len(read) == 3
     manifest = tmp_path / "models" / "nearest-number" / "model.json"

@@ -47,9 +47,31 @@ def worker(tmp_path):
     worker.client.close()
 
 
+@pytest.fixture(scope="module")
+def _warm_worker(tmp_path_factory):
+    worker = WorkerUnderTest(tmp_path_factory.mktemp("warm"))
+    yield worker
+    worker.client.close()
+
+
+@pytest.fixture
+def warm_worker(_warm_worker):
+    """A worker that the tests of a module share, as each start costs seconds: nothing is left of a test's jobs."""
+    yield _warm_worker
+    assert not _warm_worker.client.jobs
+    assert _warm_worker.files() in ([], ["worker.log"])
+
+
 @pytest.fixture(scope="session")
 def segmentation_package(tmp_path_factory):
-    return write_segmentation_package(tmp_path_factory.mktemp("segmentation"))
+    """Voxels so large that a volume of the tests needs few tiles."""
+    return write_segmentation_package(tmp_path_factory.mktemp("segmentation"), spacing=(6.0, 6.0, 6.0))
+
+
+@pytest.fixture(scope="session")
+def fine_segmentation_package(tmp_path_factory):
+    """Voxels so small that a volume of the tests needs many tiles."""
+    return write_segmentation_package(tmp_path_factory.mktemp("fine"))
 
 
 @pytest.fixture(scope="session")
@@ -59,5 +81,5 @@ def landmarks_package(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classification_package(tmp_path_factory):
-    manifest = random_manifest("classification", outputs=3, base_width=4, spacing=(3.0, 3.0, 3.0))
+    manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(3.0, 3.0, 3.0))
     return write_random_package(tmp_path_factory.mktemp("classification"), manifest)

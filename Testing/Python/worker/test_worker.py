@@ -38,8 +38,8 @@ def request_(phantom, segmentation_package):
 
 
 @pytest.fixture
-def long_request(phantom, segmentation_package):
-    path = str(segmentation_package.path)
+def long_request(phantom, fine_segmentation_package):
+    path = str(fine_segmentation_package.path)
     return JobRequest("segmentation", path, [phantom], _MANY_TILES, device="cpu", backend="torch")
 
 
@@ -58,10 +58,10 @@ def assert_next_job_succeeds(worker, request):
 # --- results -----------------------------------------------------------------------------------------------------
 
 
-def test_segmentation_is_the_engines_own(worker, phantom, segmentation_package):
+def test_segmentation_is_the_engines_own(warm_worker, phantom, segmentation_package):
     options = {"probabilities": True, "uncertainty": True}
     request = JobRequest("segmentation", str(segmentation_package.path), [phantom], options, "cpu", "torch")
-    found = run_in_worker(worker.client, worker.transport, request)
+    found = run_in_worker(warm_worker.client, warm_worker.transport, request)
     expected = Engine("cpu", "torch").segment(phantom, segmentation_package, **options)
     for name in ("labels", "probabilities", "uncertainty"):
         np.testing.assert_array_equal(getattr(found, name).array, getattr(expected, name).array)
@@ -73,57 +73,60 @@ def test_segmentation_is_the_engines_own(worker, phantom, segmentation_package):
     assert found.provenance.notices == expected.provenance.notices
 
 
-def test_landmarks_are_the_engines_own(worker, landmarks_package):
+def test_landmarks_are_the_engines_own(warm_worker, landmarks_package):
     matrix = grid_matrix("RAS", (3, 3, 3), _SHAPE)
     volumes = [sample(bright_points, _SHAPE, matrix).array[[channel]] for channel in range(3)]
     volumes[2] = np.zeros_like(volumes[2])
     volumes = [Volume(array, matrix, f"channel {number}") for number, array in enumerate(volumes)]
     request = JobRequest("landmarks", str(landmarks_package.path), volumes, device="cpu", backend="torch")
-    found = run_in_worker(worker.client, worker.transport, request)
+    found = run_in_worker(warm_worker.client, warm_worker.transport, request)
     assert found.landmarks == Engine("cpu", "torch").detect_landmarks(volumes, landmarks_package).landmarks
     assert [landmark.found for landmark in found.landmarks] == [True, True, False]
 
 
-def test_classification_is_the_engines_own(worker, phantom, classification_package):
+def test_classification_is_the_engines_own(warm_worker, phantom, classification_package):
     request = JobRequest("classification", str(classification_package.path), [phantom], device="cpu", backend="torch")
-    found = run_in_worker(worker.client, worker.transport, request)
+    found = run_in_worker(warm_worker.client, warm_worker.transport, request)
     assert found.predictions == Engine("cpu", "torch").classify(phantom, classification_package).predictions
 
 
-def test_explanation_is_the_engines_own_and_outlives_the_workers_files(worker, phantom, classification_package):
+def test_explanation_is_the_engines_own_and_outlives_the_workers_files(warm_worker, phantom, classification_package):
     options = {"explain": "random"}
     path = str(classification_package.path)
     request = JobRequest("classification", path, [phantom], options, device="cpu", backend="torch")
-    found = run_in_worker(worker.client, worker.transport, request)
+    found = run_in_worker(warm_worker.client, warm_worker.transport, request)
     expected = Engine("cpu", "torch").classify(phantom, classification_package, **options)
     assert found.predictions == expected.predictions
     assert (found.explanation.target, found.explanation.predicted) == ("random", expected.predictions[0].predicted)
     np.testing.assert_array_equal(found.explanation.volume.array, expected.explanation.volume.array)
     np.testing.assert_array_equal(found.explanation.volume.matrix, phantom.matrix)
     assert found.explanation.volume.array.any()
-    assert worker.files() == ["worker.log"]
+    assert warm_worker.files() == ["worker.log"]
 
 
-def test_volume_that_is_not_contiguous_arrives_as_it_is(worker, segmentation_package):
-    stored = sample(bodies, (64, 32, 32), grid_matrix("RAS", (3, 3, 3), (64, 32, 32)))
+def test_volume_that_is_not_contiguous_arrives_as_it_is(warm_worker, segmentation_package):
+    stored = sample(bodies, (64, 32, 32), grid_matrix("RAS", (6, 6, 6), (64, 32, 32)))
     view = stored.reoriented("PSL")
     assert not view.array.flags.c_contiguous
     path = str(segmentation_package.path)
     found, expected = (
-        run_in_worker(worker.client, worker.transport, JobRequest("segmentation", path, [volume], {}, "cpu", "torch"))
+        run_in_worker(
+            warm_worker.client, warm_worker.transport, JobRequest("segmentation", path, [volume], {}, "cpu", "torch")
+        )
         for volume in (view, stored)
     )
+    assert expected.labels.array.any()
     np.testing.assert_array_equal(found.labels.reoriented("RAS").array, expected.labels.array)
 
 
 # --- one warm process --------------------------------------------------------------------------------------------
 
 
-def test_jobs_run_in_order_in_one_process(worker, request_):
+def test_jobs_run_in_order_in_one_process(warm_worker, request_):
     ended = []
-    jobs = [worker.client.submit(request_, on_finished=lambda result, n=n: ended.append(n)) for n in range(3)]
+    jobs = [warm_worker.client.submit(request_, on_finished=lambda result, n=n: ended.append(n)) for n in range(3)]
     pids = set()
-    worker.wait(lambda: pids.add(worker.client.pid) or all(job.ended for job in jobs))
+    warm_worker.wait(lambda: pids.add(warm_worker.client.pid) or all(job.ended for job in jobs))
     assert ended == [0, 1, 2]
     assert len(pids - {None}) == 1
 
@@ -134,11 +137,11 @@ def test_nothing_starts_before_the_first_job(worker):
     assert not list(worker.folder.iterdir())
 
 
-def test_private_folder_is_the_users_alone_and_holds_no_volume_after_the_job(worker, request_):
-    assert_next_job_succeeds(worker, request_)
-    (folder,) = worker.folder.iterdir()
+def test_private_folder_is_the_users_alone_and_holds_no_volume_after_the_job(warm_worker, request_):
+    assert_next_job_succeeds(warm_worker, request_)
+    (folder,) = warm_worker.folder.iterdir()
     assert folder.stat().st_mode & 0o077 == 0
-    assert worker.files() == ["worker.log"]
+    assert warm_worker.files() == ["worker.log"]
 
 
 def test_worker_without_work_ends_and_the_next_job_starts_another(tmp_path, request_):
@@ -164,16 +167,16 @@ def test_closing_leaves_no_process_and_no_file(worker, long_request):
 # --- cancelling --------------------------------------------------------------------------------------------------
 
 
-def test_cancel_takes_effect_at_the_next_tile_and_the_worker_stays(worker, request_, long_request):
-    job = start(worker, long_request)
-    pid, tile = worker.client.pid, job.progress.done
+def test_cancel_takes_effect_at_the_next_tile_and_the_worker_stays(warm_worker, request_, long_request):
+    job = start(warm_worker, long_request)
+    pid, tile = warm_worker.client.pid, job.progress.done
     job.cancel()
-    worker.wait(lambda: job.ended)
+    warm_worker.wait(lambda: job.ended)
     assert job.state is JobState.CANCELLED
     assert isinstance(job.error, Cancelled)
     assert job.progress.done <= tile + 30
-    assert_next_job_succeeds(worker, request_)
-    assert worker.client.pid == pid
+    assert_next_job_succeeds(warm_worker, request_)
+    assert warm_worker.client.pid == pid
 
 
 def test_job_cancelled_at_once_never_runs(worker, request_):
@@ -184,10 +187,10 @@ def test_job_cancelled_at_once_never_runs(worker, request_):
     assert worker.client.pid is None
 
 
-def test_waiting_job_is_cancelled_without_harm_to_the_running_one(worker, request_):
-    first, second = worker.client.submit(request_), worker.client.submit(request_)
+def test_waiting_job_is_cancelled_without_harm_to_the_running_one(warm_worker, request_):
+    first, second = warm_worker.client.submit(request_), warm_worker.client.submit(request_)
     second.cancel()
-    worker.wait(lambda: first.ended)
+    warm_worker.wait(lambda: first.ended)
     assert (first.state, second.state) == (JobState.FINISHED, JobState.CANCELLED)
 
 
@@ -221,24 +224,26 @@ def test_killed_worker_costs_its_job_alone(worker, request_, long_request):
     assert worker.files() == ["worker.log"]
 
 
-def test_errors_keep_their_kind_and_sentence(worker, request_, phantom, landmarks_package):
+def test_errors_keep_their_kind_and_sentence(warm_worker, request_, phantom, landmarks_package):
     with pytest.raises(ModelError, match="is for landmarks, not for segmentation"):
         run_in_worker(
-            worker.client, worker.transport, JobRequest("segmentation", str(landmarks_package.path), [phantom])
+            warm_worker.client,
+            warm_worker.transport,
+            JobRequest("segmentation", str(landmarks_package.path), [phantom]),
         )
     flat = Volume(np.full((1, 8, 8, 8), np.nan, np.float32), np.eye(4), "broken")
     with pytest.raises(VolumeError, match="broken"):
-        run_in_worker(worker.client, worker.transport, JobRequest("segmentation", request_.model, [flat]))
-    assert_next_job_succeeds(worker, request_)
+        run_in_worker(warm_worker.client, warm_worker.transport, JobRequest("segmentation", request_.model, [flat]))
+    assert_next_job_succeeds(warm_worker, request_)
 
 
-def test_unexpected_error_is_one_sentence_and_the_worker_stays(worker, request_, phantom):
+def test_unexpected_error_is_one_sentence_and_the_worker_stays(warm_worker, request_, phantom):
     bad = JobRequest("segmentation", request_.model, [phantom], {"no_such_option": 1}, "cpu", "torch")
     with pytest.raises(WorkerError, match=r"did not expect.*no_such_option"):
-        run_in_worker(worker.client, worker.transport, bad)
-    pid = worker.client.pid
-    assert_next_job_succeeds(worker, request_)
-    assert worker.client.pid == pid
+        run_in_worker(warm_worker.client, warm_worker.transport, bad)
+    pid = warm_worker.client.pid
+    assert_next_job_succeeds(warm_worker, request_)
+    assert warm_worker.client.pid == pid
 
 
 @pytest.fixture
@@ -303,9 +308,9 @@ _CALLER = """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_worker_ends_with_its_caller_and_leaves_no_file(segmentation_package, how):
+def test_worker_ends_with_its_caller_and_leaves_no_file(fine_segmentation_package, how):
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", textwrap.dedent(_CALLER), folder, str(segmentation_package.path)]
+        command = [sys.executable, "-c", textwrap.dedent(_CALLER), folder, str(fine_segmentation_package.path)]
         library = Path(__file__).parents[3] / "NNMamba"
         environment = {**os.environ, "PYTHONPATH": str(library)}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as caller:
