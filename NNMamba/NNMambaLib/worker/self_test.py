@@ -14,7 +14,8 @@ from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result
 from NNMambaLib.volumes.files import read_volume
-from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
+from NNMambaLib.worker.client import WorkerClient
+from NNMambaLib.worker.job import JobRequest, WorkerJob
 
 
 class Verdict(Enum):
