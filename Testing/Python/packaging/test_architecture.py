@@ -109,11 +109,11 @@ INSIDE_FUNCTIONS = {
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
         NNMamba: SampleData models.catalogue networks.scan.selective_scan panel.hub.panel
         NNMambaClassify: models.catalogue panel.classify panel.lifecycle panel.run_from_script panel.task_panel scene
-        NNMambaClassify: scene.classifications support.random_package volumes.files worker.client
+        NNMambaClassify: scene.classifications support.random_package volumes.files worker.job
         NNMambaLandmarks: models.catalogue panel.landmarks panel.lifecycle panel.run_from_script panel.task_panel scene
-        NNMambaLandmarks: support.random_package volumes.files worker.client
+        NNMambaLandmarks: support.random_package volumes.files worker.job
         NNMambaSegment: models.catalogue panel.lifecycle panel.run_from_script panel.segment panel.task_panel scene
-        NNMambaSegment: volumes.files worker.client
+        NNMambaSegment: volumes.files worker.job
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
         cli: commands.program
@@ -122,7 +122,7 @@ INSIDE_FUNCTIONS = {
         panel.shared_worker: panel.qt_transport qt
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
-        volumes.dicom_slice: pydicom
+        volumes.dicom_header: pydicom
         volumes.files: volumes.dicom_series
         worker.process: engine inference.warm_up
         worker.questions: support.machine_report
@@ -170,7 +170,7 @@ INSIDE_FUNCTIONS = {
     """,
     "SimpleITK takes half a second to start, which panels and results do without.": """
         export.explanation_picture: SimpleITK
-        volumes.dicom_slice: SimpleITK
+        volumes.dicom_compression: SimpleITK
     """,
     "Asked for once in a while, and not by Slicer's process.": """
         worker.questions: models.installation
