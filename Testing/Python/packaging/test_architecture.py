@@ -28,9 +28,9 @@ ARROWS = {
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
-        "NNMambaBrainModels NNMambaBrainModels.brain_structures NNMambaBrainModels.command_line "
-        "NNMambaBrainModels.heads NNMambaBrainModels.synthesis engine evaluation export inference models "
-        "networks results training.calibration training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads NNMambaBrainModels.synthesis "
+        "engine evaluation export inference models networks results training.calibration training.loop "
+        "training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_structures": (
         "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
