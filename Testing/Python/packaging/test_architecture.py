@@ -96,14 +96,12 @@ INSIDE_FUNCTIONS = {
     """,
     "What a command runs is imported when it runs: help and wrong options need no torch, SimpleITK or Slicer.": """
         commands.arguments: engine
-        commands.benchmark: models.catalogue networks.scan.selective_scan support.speed torch
+        commands.benchmark: networks.scan.selective_scan support.speed torch
         commands.console: rich.console rich.progress
-        commands.demo: models.catalogue scene.headless scene.result_picture scene.results scene.volumes volumes.files
-        commands.evaluate: files models.catalogue
-        commands.info: support.machine_report
-        commands.models: models.catalogue models.installation
-        commands.random_model: models.limits networks.description support.random_package
-        commands.run_model: files inference.memory_plan models.catalogue volumes.files
+        commands.demo: scene.headless scene.result_picture scene.results scene.volumes volumes.files
+        commands.evaluate: files
+        commands.random_model: support.random_package
+        commands.run_model: files inference.memory_plan volumes.files
         commands.train: training.configuration training.train_folder
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
