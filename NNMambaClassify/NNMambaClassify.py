@@ -125,7 +125,7 @@ class NNMambaClassifyLogic(ScriptedLoadableModuleLogic):
         """
         from NNMambaLib.panel.run_from_script import run_from_script
         from NNMambaLib.scene import classifications
-        from NNMambaLib.worker.client import JobRequest
+        from NNMambaLib.worker.job import JobRequest
 
         def put(result, reference):
             return classifications.put_classification(result, reference, outputTable, name)

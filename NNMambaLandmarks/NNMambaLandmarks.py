@@ -122,7 +122,7 @@ class NNMambaLandmarksLogic(ScriptedLoadableModuleLogic):
         """
         from NNMambaLib import scene
         from NNMambaLib.panel.run_from_script import run_from_script
-        from NNMambaLib.worker.client import JobRequest
+        from NNMambaLib.worker.job import JobRequest
 
         def put(result, reference):
             return scene.put_landmarks(result, reference, outputLandmarks, name)

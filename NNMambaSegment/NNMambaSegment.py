@@ -127,7 +127,7 @@ class NNMambaSegmentLogic(ScriptedLoadableModuleLogic):
         """
         from NNMambaLib import scene
         from NNMambaLib.panel.run_from_script import run_from_script
-        from NNMambaLib.worker.client import JobRequest
+        from NNMambaLib.worker.job import JobRequest
 
         options = {
             "mirror": bool(mirror),

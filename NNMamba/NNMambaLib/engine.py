@@ -188,9 +188,7 @@ class Engine:
         """
         package = find_package(model)
         task = task_named(package.manifest.task)
-        if any(option.name == "pad_small" for option in task.options):
-            options = {"pad_small": True} | options
-        return self._run(task.name, package, volume, options).need()
+        return self._run(task.name, package, volume, task.supported(pad_small=True) | options).need()
 
     def network(self, package: ModelPackage, device: torch.device) -> nn.Module:
         """Return a package's network on a device, loaded once; for a CPU in the form of `folding.fold`.

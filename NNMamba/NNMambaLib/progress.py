@@ -25,7 +25,11 @@ class Monitor:
 
     Args:
         on_progress: called at each stage's start and after each of its steps.
-        is_cancelled: asked before each step; once it returns True the run ends with `Cancelled`.
+        is_cancelled: asked at each stage's start and after each of its steps; once it returns True the run ends with
+            `Cancelled`.
+
+    Attributes:
+        seconds: of each stage that has ended, and of what was attributed by `aside`.
     """
 
     def __init__(
@@ -36,7 +40,7 @@ class Monitor:
         self._on_progress = on_progress or (lambda progress: None)
         self._is_cancelled = is_cancelled or (lambda: False)
         self._began = time.perf_counter()
-        # The current one, and when it began.
+        # The current stage, and when it began.
         self._stage: tuple[str, float] | None = None
         self._done, self._total = 0, 0
         self.seconds: dict[str, float] = {}

@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader
 
 from NNMambaBrainModels.brain_landmarks.samples import PRESENT, UNKNOWN, SyntheticLandmarks
 from NNMambaBrainModels.brain_landmarks.train import NETWORK, STAGES, SYNTHESIS, load_landmarked_heads
-from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.dataset import Item
 from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
+from NNMambaBrainModels.heads.training_sources import TRAINING_SOURCES
 from NNMambaLib.inference.landmarks import decode
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import (

@@ -28,12 +28,12 @@ from NNMambaBrainModels.brain_scan_check.train import (
     NETWORK,
     STAGES,
     TRAINING_HEADS,
-    TRAINING_SOURCES,
     Stage,
     load_soft_heads,
 )
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import training_data
+from NNMambaBrainModels.heads.training_sources import TEMPLATE_SOURCES
 from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Target
@@ -94,7 +94,7 @@ def make_manifest(
             "calibration_samples": CALIBRATION_SAMPLES,
             "training_heads": TRAINING_HEADS,
             "calibration_heads": CALIBRATION_HEADS,
-            "training_data": training_data(TRAINING_SOURCES),
+            "training_data": training_data(TEMPLATE_SOURCES),
         },
     )
 

@@ -28,7 +28,6 @@ NETWORK = NetworkDescription("CLS", in_channels=1, out_channels=sum(CLASSES), ba
 # Acquired volumes teach what a scanner shows, samples of the atlas how heads differ.
 TRAINING_HEADS = {"ch2": 0.3, "09c": 0.3, **{f"atlas-{number}": 0.08 for number in range(5)}}
 CALIBRATION_HEADS = {"atlas-5": 0.5, "atlas-6": 0.5}
-TRAINING_SOURCES = ("ch2", "09c-T1w", "09c-T2w", "samseg-atlas", "samseg-template")
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from NNMambaBrainModels.brain_structures.train import (
     SETTINGS,
     SYNTHESIS,
     TRAINING_HEADS,
-    TRAINING_SOURCES,
 )
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import training_data
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
+from NNMambaBrainModels.heads.training_sources import TRAINING_SOURCES
 from NNMambaLib.models.manifest import (
     Channel,
     Code,

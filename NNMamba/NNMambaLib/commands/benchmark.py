@@ -7,6 +7,7 @@ import math
 
 from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.models.catalogue import find_package
 
 _MODEL = "brain-structures"
 
@@ -29,7 +30,6 @@ def add_parser(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     import torch
 
-    from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.networks.scan.selective_scan import resolve_backend
     from NNMambaLib.support.speed import measure_speed
 

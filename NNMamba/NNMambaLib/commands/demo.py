@@ -15,6 +15,7 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.files import make_folder
 from NNMambaLib.inference.task import Task
 from NNMambaLib.inference.tasks import TASKS
+from NNMambaLib.models.catalogue import bundled_packages, sample_volume
 from NNMambaLib.results import RESEARCH_USE, LandmarksResult, Result, SegmentationResult
 from NNMambaLib.volumes.volume import Volume
 
@@ -27,7 +28,6 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.catalogue import bundled_packages, sample_volume
     from NNMambaLib.scene.headless import slicer_libraries
     from NNMambaLib.volumes.files import read_volume
 

@@ -9,6 +9,7 @@ from NNMambaLib.commands.console import print_table
 from NNMambaLib.errors import ModelError
 from NNMambaLib.files import write_json
 from NNMambaLib.inference.tasks import TASKS
+from NNMambaLib.models.catalogue import find_package
 
 _NEEDED = ("monai", "sklearn", "scipy")
 
@@ -32,7 +33,6 @@ def run(arguments: argparse.Namespace) -> dict:
     if missing:
         raise ModelError(f"Evaluation needs {', '.join(missing)}: install nnmamba with the extra evaluate.")
     from NNMambaLib.files import check_writable
-    from NNMambaLib.models.catalogue import find_package
 
     check_writable(arguments.output, arguments.overwrite)
     if arguments.plot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from NNMambaLib.commands.console import print_table
+from NNMambaLib.support.machine_report import backend_states, form_states, machine_report
 
 
 def add_parser(commands) -> None:
@@ -13,8 +14,6 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.support.machine_report import backend_states, form_states, machine_report
-
     report = machine_report()
     print_table(["package", "version"], [list(entry) for entry in report["versions"].items()])
     print()

@@ -6,6 +6,8 @@ import argparse
 
 from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.errors import ModelError
+from NNMambaLib.models.catalogue import find_package, installed_packages
+from NNMambaLib.models.installation import delete_package, install_package
 from NNMambaLib.runtime.units import format_bytes
 
 
@@ -32,8 +34,6 @@ def add_parser(commands) -> None:
 
 
 def list_models(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.catalogue import find_package, installed_packages
-
     rows, models = [], []
     for name, path in installed_packages().items():
         try:
@@ -51,8 +51,6 @@ def list_models(arguments: argparse.Namespace) -> dict:
 
 
 def show_model(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.catalogue import find_package
-
     package = find_package(arguments.model)
     manifest = package.manifest
     given = manifest.input
@@ -85,8 +83,6 @@ def show_model(arguments: argparse.Namespace) -> dict:
 
 
 def verify_model(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.catalogue import find_package
-
     package = find_package(arguments.model)
     network = package.load()
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -96,8 +92,6 @@ def verify_model(arguments: argparse.Namespace) -> dict:
 
 
 def install_model(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.installation import install_package
-
     installation = install_package(arguments.package, arguments.overwrite)
     package = installation.package
     if installation.left_out:
@@ -107,8 +101,6 @@ def install_model(arguments: argparse.Namespace) -> dict:
 
 
 def delete_model(arguments: argparse.Namespace) -> dict:
-    from NNMambaLib.models.installation import delete_package
-
     path = delete_package(arguments.model)
     print(f"Deleted {path}.")
     return {"name": arguments.model, "path": str(path)}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.inference.tasks import TASKS
+from NNMambaLib.models import limits
+from NNMambaLib.networks.description import SIZE_DIVISOR
 
 
 def add_parser(commands) -> None:
@@ -49,9 +51,6 @@ def run(arguments: argparse.Namespace) -> dict:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from NNMambaLib.models import limits
-    from NNMambaLib.networks.description import SIZE_DIVISOR
-
     fewest = TASKS[arguments.task].fewest_outputs
     patch, spacing = (" ".join(f"{n:g}" for n in given) for given in (arguments.patch, arguments.spacing))
     for option, given, right, needed in (

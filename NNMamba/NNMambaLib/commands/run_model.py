@@ -10,6 +10,7 @@ from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
 from NNMambaLib.inference.task import Option, OutputFile, Task
 from NNMambaLib.inference.tasks import TASKS
+from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.results import RESEARCH_USE
 
 
@@ -38,7 +39,6 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> dict:
     """Run a task on the inputs, once it is sure that its outputs can be written; return the report."""
     from NNMambaLib.files import check_writable
     from NNMambaLib.inference.memory_plan import available_bytes
-    from NNMambaLib.models.catalogue import find_package
     from NNMambaLib.volumes.files import read_volume
 
     files = {kind.name: path for kind in task.files if (path := getattr(arguments, kind.name))}

@@ -11,12 +11,12 @@ from pathlib import Path
 from NNMambaLib.export.explanation_picture import (
     AGAINST_COLOR,
     FOR_COLOR,
-    SlicePicture,
     color_limit,
     png,
     slice_pictures,
     strongest,
 )
+from NNMambaLib.export.slices import View
 from NNMambaLib.files import write_text
 from NNMambaLib.results import ClassificationResult, Explanation, Prediction, Provenance
 from NNMambaLib.volumes.volume import Volume
@@ -97,7 +97,7 @@ def _answer(prediction: Prediction) -> str:
     return f"<table><caption>{escape(prediction.target)}</caption>{head}{''.join(rows)}</table>"
 
 
-def _slice(picture: SlicePicture) -> str:
+def _slice(picture: View) -> str:
     data = base64.b64encode(png(picture.pixels)).decode("ascii")
     letters = "".join(
         f'<span class="{edge}">{letter}</span>'

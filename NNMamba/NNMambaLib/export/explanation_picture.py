@@ -6,13 +6,12 @@ Needs neither a display nor Slicer's libraries.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.export.slices import gray, paint, planes, values_at, window
+from NNMambaLib.export.slices import View, gray, paint, planes, values_at, window
 from NNMambaLib.results import Explanation
 from NNMambaLib.runtime.leftovers import PLAIN, temporary_prefix
 from NNMambaLib.volumes.volume import Volume
@@ -25,22 +24,13 @@ OPACITY = 0.7
 _LEAST_LIMIT = 0.001
 
 
-@dataclass(frozen=True, eq=False)
-class SlicePicture:
-    """A slice: its name, the anatomical letters of its left, right, top and bottom edge, and (row, column, RGB)."""
-
-    name: str
-    letters: str
-    pixels: np.ndarray
-
-
 def color_limit(explanation: Explanation) -> float:
     """Return the change of the probability that has full colour, on either side of 0."""
     array = explanation.volume.array
     return max(_LEAST_LIMIT, float(array.max()), -float(array.min()))
 
 
-def slice_pictures(volume: Volume, explanation: Explanation | None = None, size: int = 320) -> list[SlicePicture]:
+def slice_pictures(volume: Volume, explanation: Explanation | None = None, size: int = 320) -> list[View]:
     """Return an axial, a sagittal and a coronal slice of a volume's first channel, of uint8.
 
     They meet where the explanation is strongest, or else in the volume's centre.
@@ -57,7 +47,7 @@ def slice_pictures(volume: Volume, explanation: Explanation | None = None, size:
             part = values_at(explanation.volume, plane.positions()) / color_limit(explanation)
             part = np.clip(part, -1, 1)[..., None]
             pixels = paint(pixels, np.where(part > 0, FOR_COLOR, AGAINST_COLOR), OPACITY * np.abs(part))
-        pictures.append(SlicePicture(plane.name, plane.letters, (255 * pixels).round().astype(np.uint8)))
+        pictures.append(View(plane.name, plane.letters, (255 * pixels).round().astype(np.uint8)))
     return pictures
 
 

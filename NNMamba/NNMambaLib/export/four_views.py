@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import OutputError
+from NNMambaLib.export.slices import View
 from NNMambaLib.files import atomic_file
 from NNMambaLib.results import RESEARCH_USE, LandmarksResult, SegmentationResult
 
@@ -21,15 +22,6 @@ _LEGEND_SHARE = 0.235
 _HEADING_SHARE = 0.06
 _ROW = 30
 _LEAST_ROW = 15
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A rendered view, its name, and the letters of its left, right, top and bottom edge, empty where it has none."""
-
-    name: str
-    letters: str
-    pixels: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,15 @@ class Plane:
         return float(offset @ right) + (self.shape[1] - 1) / 2, float(offset @ down) + (self.shape[0] - 1) / 2
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """A drawn view: its name, its edges' letters (left, right, top, bottom; empty without) and (row, column, RGB)."""
+
+    name: str
+    letters: str
+    pixels: np.ndarray
+
+
 def plane(
     grid: Grid,
     name: str,

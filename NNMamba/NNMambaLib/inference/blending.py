@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
-from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference.finite import check_finite
 
 # Of a part along (z, y, x).
 Place = tuple[slice, ...]
@@ -49,13 +47,9 @@ class Slab:
         """Refuse values that are not finite among the window's first rows.
 
         Raises:
-            VolumeError: if there are any.
+            ModelError: see `check_finite`.
         """
-        # The sum is finite only if every value is: one pass, without an array of flags.
-        if not math.isfinite(float(torch.from_numpy(self.values[self._rows(1, 1 + rows)]).sum())):
-            raise VolumeError(
-                "The network's outputs are not finite: check the volume's intensities, or install the model again."
-            )
+        check_finite(torch.from_numpy(self.values[self._rows(1, 1 + rows)]))
 
     def move(self, rows: int) -> None:
         """Move the window forward by `rows`; the rows that enter are zero."""

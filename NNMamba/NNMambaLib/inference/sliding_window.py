@@ -116,7 +116,7 @@ def sliding_window(
         after_tile: called after each tile.
 
     Raises:
-        VolumeError: if outputs are not finite.
+        ModelError: if outputs are not finite.
     """
     axis = tiling.stream_axis
     slab = Slab(tiling.slab_shape, axis, outputs)

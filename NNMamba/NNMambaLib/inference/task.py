@@ -114,6 +114,10 @@ class Task(ABC, Generic[R]):
 
     # --- a run, in the order in which it happens ---------------------------------------------------------------------
 
+    def supported(self, **options: Any) -> dict[str, Any]:
+        """Return those of the options that the task has, for callers that run any task."""
+        return {option.name: options[option.name] for option in self.options if option.name in options}
+
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options, those that are not given with their defaults.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from NNMambaLib.errors import ModelError
+from NNMambaLib.inference.finite import check_finite
 from NNMambaLib.kernels import availability
 from NNMambaLib.runtime.threads import for_each, split
 
@@ -29,7 +29,7 @@ def tile_predictor(
         mirror_axes: of ``x``, ``y``, ``z``: the mean is taken over the flips along all their combinations.
 
     Raises (the function that is returned):
-        ModelError: if the network's outputs are not finite: they would pass for background, or for any label.
+        ModelError: see `check_finite`.
     """
     axes = [_AXIS[name] for name in mirror_axes]
     flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
@@ -48,12 +48,7 @@ def tile_predictor(
 
 
 def _finite(y: torch.Tensor) -> torch.Tensor:
-    # A sum is finite only if all are, and takes no memory, unlike a test of each.
-    if not bool(torch.isfinite(y.sum())):
-        raise ModelError(
-            "The network's outputs are not finite (NaN or infinity): nothing can be said of this volume; check its "
-            "intensities, or use another model."
-        )
+    check_finite(y)
     return y
 
 

@@ -14,7 +14,7 @@ _START_MS = 10_000
 
 
 class QtTransport:
-    """A `Transport` (see `NNMambaLib.worker.client`) whose event loop is Qt's."""
+    """A `Transport` (see `NNMambaLib.worker.transport`) whose event loop is Qt's."""
 
     def __init__(self):
         self._process = None

@@ -13,7 +13,7 @@ from NNMambaLib.panel.scene_job import SceneJob
 from NNMambaLib.panel.shared_worker import pump_events, shared_worker
 from NNMambaLib.progress import Progress
 from NNMambaLib.scene.volumes import volume_from_node
-from NNMambaLib.worker.client import JobRequest
+from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.messages import Result
 
 # How often Ctrl+C is noticed while the worker is silent.

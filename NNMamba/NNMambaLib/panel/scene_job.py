@@ -12,7 +12,8 @@ from slicer.util import VTKObservationMixin
 from NNMambaLib import scene as nnmamba_scene
 from NNMambaLib.errors import Cancelled, NNMambaError
 from NNMambaLib.progress import Progress
-from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
+from NNMambaLib.worker.client import WorkerClient
+from NNMambaLib.worker.job import JobRequest, WorkerJob
 from NNMambaLib.worker.messages import Result
 
 

@@ -17,7 +17,7 @@ from NNMambaLib.panel.scene_job import SceneJob
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Provenance
-from NNMambaLib.worker.client import JobRequest
+from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.messages import Result
 
 # The number of input selectors in each .ui file.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from NNMambaLib.results import ClassificationResult, Prediction
 from NNMambaLib.scene.explanation_volume import add_explanation, explanation_of
-from NNMambaLib.scene.nodes import all_or_nothing, in_scene, new_node, result_name
+from NNMambaLib.scene.nodes import add_or_replace, all_or_nothing, new_node, result_name
 from NNMambaLib.scene.probability_chart import add_chart, add_series, plot_prediction
 from NNMambaLib.scene.provenance import describe_node, provenance_of
 from NNMambaLib.scene.tables import vtk_table
@@ -79,11 +79,7 @@ def put_classification(
         output: the table whose content is replaced; None, or one that was removed, adds a table.
         name: of a new table; see `add_classification`.
     """
-    output = in_scene(output)
-    if output is None:
-        return add_classification(reference_node.GetScene(), result, reference_node, name)
-    replace_classification(output, result, reference_node)
-    return output
+    return add_or_replace(add_classification, replace_classification, result, reference_node, output, name)
 
 
 def classification_of(node: slicer.vtkMRMLNode | None) -> ClassificationResult | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from NNMambaLib.export.markups_file import landmark_description
 from NNMambaLib.results import LandmarksResult
-from NNMambaLib.scene.nodes import all_or_nothing, in_scene, new_result_node, result_name
+from NNMambaLib.scene.nodes import add_or_replace, all_or_nothing, new_result_node, result_name
 from NNMambaLib.scene.provenance import describe_node
 from NNMambaLib.volumes.volume import LPS_TO_RAS
 
@@ -70,11 +70,7 @@ def put_landmarks(
         output: the list whose points are replaced; None, or one that was removed, adds a list.
         name: of a new list; see `add_landmarks`.
     """
-    output = in_scene(output)
-    if output is None:
-        return add_landmarks(reference_node.GetScene(), result, reference_node, name)
-    replace_landmarks(output, result, reference_node)
-    return output
+    return add_or_replace(add_landmarks, replace_landmarks, result, reference_node, output, name)
 
 
 def _fill_landmarks(

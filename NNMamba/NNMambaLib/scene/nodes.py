@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.results import Provenance
 from NNMambaLib.scene.provenance import describe_node
@@ -36,6 +36,29 @@ def all_or_nothing(scene: slicer.vtkMRMLScene) -> Iterator[None]:
 def in_scene(node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLNode | None:
     """Return an output node, or None where there is none or it was removed while its result was computed."""
     return None if node is None or node.GetScene() is None else node
+
+
+def add_or_replace(
+    add: Callable[..., slicer.vtkMRMLNode],
+    replace: Callable[..., None],
+    result: Any,
+    reference_node: slicer.vtkMRMLVolumeNode,
+    output: slicer.vtkMRMLNode | None,
+    name: str | None,
+) -> slicer.vtkMRMLNode:
+    """Put a result into the scene of the volume it is of, and return its node.
+
+    Args:
+        add: from a scene, the result, the reference and a name to the node that it adds.
+        replace: puts a result in place of what a node holds.
+        output: the node whose content is replaced; None, or one that was removed, adds a node.
+        name: of a new node; None takes the default of `add`.
+    """
+    output = in_scene(output)
+    if output is None:
+        return add(reference_node.GetScene(), result, reference_node, name)
+    replace(output, result, reference_node)
+    return output
 
 
 def _node_ids(scene: slicer.vtkMRMLScene) -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.export.four_views import LANDMARK_COLOR, View, compose, view_size, write_png
+from NNMambaLib.export.four_views import LANDMARK_COLOR, compose, view_size, write_png
+from NNMambaLib.export.slices import View
 from NNMambaLib.files import check_writable
 from NNMambaLib.results import LandmarksResult, SegmentationResult
 from NNMambaLib.scene.headless import headless_application

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.export.slices import window
 from NNMambaLib.scene.geometry import filled_image, ijk_to_ras, vtk_matrix, world_matrix
 from NNMambaLib.scene.nodes import all_or_nothing, new_node
 from NNMambaLib.volumes.checks import check_voxels
@@ -15,10 +16,6 @@ from NNMambaLib.volumes.volume import LPS_TO_RAS, Volume
 if TYPE_CHECKING:
     import slicer
     import vtk
-
-# Percentiles of the voxels at which the display turns black and white.
-_WINDOW_PERCENTILES = (0.5, 99.5)
-_WINDOW_SAMPLES = 1_000_000
 
 
 def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volume:
@@ -52,7 +49,7 @@ def volume_from_node(node: slicer.vtkMRMLVolumeNode, check: bool = True) -> Volu
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = None) -> slicer.vtkMRMLScalarVolumeNode:
-    """Add a volume of one channel, in grey, with the window between its 0.5th and 99.5th percentiles.
+    """Add a volume of one channel, in grey, with the `window` that every flat picture has.
 
     Raises:
         VolumeError: if the volume has several channels.
@@ -68,10 +65,8 @@ def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str | None = No
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
-        sample = volume.array.ravel()[:: max(1, volume.array.size // _WINDOW_SAMPLES)]
-        low, high = np.percentile(sample.astype(float), _WINDOW_PERCENTILES).tolist()
         display.SetAutoWindowLevel(False)
-        display.SetWindowLevelMinMax(low, high if high > low else low + 1)
+        display.SetWindowLevelMinMax(*window(volume.array))
     return node
 
 

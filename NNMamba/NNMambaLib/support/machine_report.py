@@ -9,7 +9,10 @@ from typing import Any
 from NNMambaLib import __version__
 from NNMambaLib.runtime.units import format_bytes
 
-_PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors", "numba", "mamba-ssm", "causal-conv1d", "slicer-core", "vtk")
+_PACKAGES = (
+    "torch", "numpy", "SimpleITK", "pydicom", "safetensors", "numba",
+    "mamba-ssm", "causal-conv1d", "slicer-core", "vtk",
+)  # fmt: skip
 
 
 def machine_report() -> dict[str, Any]:

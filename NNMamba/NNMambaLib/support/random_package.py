@@ -52,7 +52,7 @@ def random_manifest(
             channels=tuple(Channel(f"channel {n + 1}", Normalization("z-score")) for n in range(channels)),
             patch=patch,
             spacing=spacing,
-            mirror_axes=("x", "y", "z") if any(option.name == "mirror" for option in kind.options) else (),
+            mirror_axes=("x", "y", "z") if kind.supported(mirror=True) else (),
         ),
         licence="Apache-2.0",
         intended_use="Tests and benchmarks only.",

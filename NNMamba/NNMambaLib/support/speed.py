@@ -122,7 +122,7 @@ def measure_speed(
     notices = list(whole.notices)
     if not whole.complete and whole.tile_count != planned:
         notices.append(f"{whole.tile_count} tiles in place of {planned}: the memory is too small for the model's patch")
-    mirrors = any(option.name == "mirror" for option in task.options)
+    mirrors = bool(task.supported(mirror=True))
     flips = 2 ** len(specification.mirror_axes) if mirrors else 1
     growth = math.prod(grid.shape) / math.prod(probe.shape)
     starting = max(0.0, first.tiles[0] - statistics.median(tiles))
@@ -145,8 +145,7 @@ class _Timeline:
 
     def run(self, engine: Engine, package: ModelPackage, volume: Volume, step: float) -> None:
         task = task_named(package.manifest.task)
-        wanted = {"step": step, "pad_small": True}
-        options = {option.name: wanted[option.name] for option in task.options if option.name in wanted}
+        options = task.supported(step=step, pad_small=True)
         self._before = time.perf_counter()
         try:
             result = engine.run(

@@ -90,7 +90,7 @@ def _without_copies(images: list[Slice], name: str) -> tuple[list[Slice], list[s
 
 
 def _check_copy(image: Slice, copy: Slice) -> None:
-    if image.elements != copy.elements or image.stored_bytes() != copy.stored_bytes():
+    if image.header.elements != copy.header.elements or image.stored_bytes() != copy.stored_bytes():
         raise VolumeError(
             f"{copy.path} has the SOP Instance UID of {image.path.name} and differs from it: remove the wrong one."
         )

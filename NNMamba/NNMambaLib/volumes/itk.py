@@ -1,4 +1,4 @@
-"""SimpleITK images from volumes."""
+"""Volumes as SimpleITK images, whose world is LPS like ours."""
 
 from __future__ import annotations
 
@@ -23,5 +23,8 @@ def to_image(volume: Volume) -> sitk.Image:
 
 
 def image_geometry(grid: Grid) -> tuple[list[float], list[float], list[float]]:
-    """Return origin, spacing and direction as ITK has them; sheared axes give a sheared direction."""
+    """Return origin (mm, LPS), spacing (mm) and direction (row by row) along (x, y, z), as ITK has them.
+
+    Sheared axes give a sheared direction.
+    """
     return grid.matrix[:3, 3].tolist(), list(grid.spacing), (grid.matrix[:3, :3] / grid.spacing).ravel().tolist()

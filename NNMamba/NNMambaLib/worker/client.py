@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import os
-import shutil
 import sys
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result, map_volumes
 from NNMambaLib.runtime.child_python import python_command
-from NNMambaLib.runtime.leftovers import PLAIN, remove_leftovers, temporary_prefix
-from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.worker import voxels
+from NNMambaLib.worker.hand_over import hand_over
+from NNMambaLib.worker.job import JobRequest, JobState, WorkerJob
 from NNMambaLib.worker.messages import from_line, result_from_message, to_line
-from NNMambaLib.worker.process import LOG_FILE
+from NNMambaLib.worker.private_folder import PrivateFolder
 from NNMambaLib.worker.questions import Question
+from NNMambaLib.worker.transport import Transport
 
 R = TypeVar("R", bound=Result)
 
@@ -42,43 +39,6 @@ _BEATS = 12
 _STARTING_FACTOR = 5
 # Bytes of a line to tell what it was.
 _QUOTED = 60
-# Free space to leave on the temporary folder's disk.
-_SPARE_BYTES = 64 * 2**20
-
-
-class Transport(Protocol):
-    """A process and its pipes. `on_line` and `on_exit` are called in the thread that owns the client."""
-
-    def start(
-        self,
-        command: Sequence[str],
-        on_line: Callable[[bytes], None],
-        on_exit: Callable[[int], None],
-    ) -> None:
-        """Start the process; `on_exit` gets its exit code, negative for a signal, where the system tells.
-
-        Raises:
-            OSError: if it cannot be started.
-        """
-
-    def write(self, data: bytes) -> None:
-        """Write to its standard input, at once or later, without waiting for it to read."""
-
-    def kill(self) -> None:
-        """End it at once; `on_exit` follows."""
-
-    def close(self, seconds: float) -> None:
-        """Wait this long for the process to end, then kill it; no callback is called from now on."""
-
-    def call_soon(self, function: Callable[[], None]) -> None:
-        """Call a function from the event loop."""
-
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function from the event loop after some seconds."""
-
-    @property
-    def pid(self) -> int | None:
-        """Of the running process, or None."""
 
 
 class WorkerState(Enum):
@@ -86,69 +46,6 @@ class WorkerState(Enum):
     STARTING = "starting"
     IDLE = "idle"
     WORKING = "working"
-
-
-class JobState(Enum):
-    WAITING = "waiting"
-    SENDING = "sending"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True)
-class JobRequest:
-    """A request to run a task.
-
-    Attributes:
-        task: name of one of `inference.tasks.TASKS`.
-        model: a name from the catalogue, or the path of a package.
-        volumes: one with all channels, or one for each; their arrays must not change before the job runs.
-        options: of the engine's method for the task.
-        device, backend, memory_limit, precision: see `Engine`.
-    """
-
-    task: str
-    model: str
-    volumes: Sequence[Volume]
-    options: dict[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    backend: str = "auto"
-    memory_limit: int | None = None
-    precision: str = "float32"
-
-
-class WorkerJob:
-    """A job that was submitted.
-
-    Attributes:
-        state: see `JobState`.
-        progress: the last that was reported, or None.
-        error: why it failed, with a sentence for the user; `Cancelled` if it was cancelled.
-    """
-
-    def __init__(
-        self, client: WorkerClient, number: str, request: JobRequest | Question, on_progress, on_finished, on_failed
-    ):
-        self._client = client
-        self.number = number
-        self.request = request
-        self.on_progress: Callable[[Progress], None] = on_progress or (lambda progress: None)
-        self.on_finished: Callable[[Any], None] = on_finished or (lambda result: None)
-        self.on_failed: Callable[[NNMambaError], None] = on_failed or (lambda error: None)
-        self.state = JobState.WAITING
-        self.progress: Progress | None = None
-        self.error: NNMambaError | None = None
-        self.cancels = 0
-
-    @property
-    def ended(self) -> bool:
-        return self.state in (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
-
-    def cancel(self) -> None:
-        """End the job at its next tile; called a second time, kill the worker's process."""
-        self._client.cancel(self)
 
 
 class WorkerClient:
@@ -179,17 +76,16 @@ class WorkerClient:
         self._transport = transport
         self.idle_seconds = idle_seconds
         self._python = python
-        self._temporary_folder = temporary_folder
         self._beat_seconds = silence_seconds / _BEATS
         self._silent_beats = 0
         self._starts = 0
         # Why the process is being killed.
         self._fault: WorkerError | None = None
-        self._folder: Path | None = None
+        self._folder = PrivateFolder(temporary_folder)
         self._numbers = itertools.count(1)
         self._waiting: deque[WorkerJob] = deque()
         self._active: WorkerJob | None = None
-        self._sending: Iterator[None] | None = None
+        self._sending: Generator[None, None, bytes] | None = None
         self._gone = False
         self._ready = False
         self._last_log = ""
@@ -213,7 +109,7 @@ class WorkerClient:
     @property
     def log(self) -> str:
         """What the worker, or the last one, and the libraries in it have printed."""
-        return self._log() or self._last_log
+        return self._folder.log() or self._last_log
 
     @property
     def jobs(self) -> tuple[WorkerJob, ...]:
@@ -232,7 +128,7 @@ class WorkerClient:
         `on_finished` gets the result of a job, or the answer to a question (see `worker.questions`). The voxels of a
         result are files that are removed once it has returned: see `voxels.in_memory`.
         """
-        job = WorkerJob(self, str(next(self._numbers)), request, on_progress, on_finished, on_failed)
+        job = WorkerJob(str(next(self._numbers)), request, on_progress, on_finished, on_failed, self.cancel)
         if isinstance(request, JobRequest):
             self.volume_names |= {volume.name for volume in request.volumes}
         self._waiting.append(job)
@@ -269,7 +165,7 @@ class WorkerClient:
             if busy is None:
                 self._transport.write(to_line({"do": "stop"}))
             self._transport.close(0.0 if busy else 2.0)
-        self._remove_folder()
+        self._folder.remove()
 
     def _next(self) -> None:
         if self._active is not None or not self._waiting:
@@ -278,7 +174,7 @@ class WorkerClient:
         job.state = JobState.SENDING
         try:
             self._start()
-            self._sending = self._send(job)
+            self._sending = hand_over(job.number, job.request, self._folder.of_job(job.number))
         except NNMambaError as error:
             self._end(job, error=error)
             return
@@ -289,33 +185,16 @@ class WorkerClient:
 
     def _start(self) -> None:
         if self.pid is not None:
-            self._restore_folder()
+            self._folder.restore()
             return
-        self._remove_folder()
-        self._folder = self._make_folder()
+        self._folder.make()
         self._gone = self._ready = False
         self._fault, self._silent_beats = None, 0
-        options = ["--folder", str(self._folder), "--idle", str(self.idle_seconds), "--beat", str(self._beat_seconds)]
+        folder, idle, beat = str(self._folder.path), str(self.idle_seconds), str(self._beat_seconds)
+        options = ["--folder", folder, "--idle", idle, "--beat", beat]
         self._transport.start([*python_command(_PROGRAM, self._python), *options], self._on_line, self._on_exit)
         self._starts += 1
         self._watch(self._starts)
-
-    def _make_folder(self) -> Path:
-        """Return a private folder, once those are removed that killed processes left beside it."""
-        try:
-            parent = Path(self._temporary_folder or tempfile.gettempdir())
-            remove_leftovers(parent, PLAIN)
-            return Path(tempfile.mkdtemp(prefix=temporary_prefix(PLAIN), dir=parent))
-        except OSError as error:
-            raise _no_folder(self._temporary_folder or "for temporary files", error) from error
-
-    def _restore_folder(self) -> None:
-        """Make the private folder again where a clean-up of the system has removed it: the process still uses it."""
-        if self._folder is not None and not self._folder.is_dir():
-            try:
-                self._folder.mkdir(0o700)
-            except OSError as error:
-                raise _no_folder(self._folder.parent, error) from error
 
     def _watch(self, start: int) -> None:
         """Count the signs of life that a process with a job leaves out, and kill it after too many."""
@@ -339,8 +218,10 @@ class WorkerClient:
             return
         try:
             next(self._sending)
-        except StopIteration:
+        except StopIteration as end:
             self._sending = None
+            job.state = JobState.RUNNING
+            self._transport.write(end.value)
             return
         except NNMambaError as error:
             self._end(job, error=error)
@@ -355,51 +236,6 @@ class WorkerClient:
             self._end(job, error=WorkerError(message))
             return
         self._transport.call_soon(lambda: self._send_piece(job))
-
-    def _send(self, job: WorkerJob) -> Iterator[None]:
-        """Write the job's volumes piece by piece, then tell the worker; yields between pieces."""
-        folder, request = self._job_folder(job), job.request
-        if isinstance(request, Question):
-            command = {"do": "ask", "job": job.number, "question": request.name, "arguments": request.arguments}
-            line = to_line(command)
-            job.state = JobState.RUNNING
-            self._transport.write(line)
-            return
-        for volume in request.volumes:
-            voxels.check_voxels(volume)
-        needed = sum(volume.array.nbytes for volume in request.volumes) + _SPARE_BYTES
-        try:
-            folder.mkdir()
-            free = shutil.disk_usage(folder).free
-        except OSError as error:
-            raise voxels.write_error(error, folder / "volume") from error
-        if free < needed:
-            raise errors.OutputError(
-                f"The disk of the temporary folder {folder.parents[1]} has {free / 2**20:.0f} MB free and the volume "
-                f"needs {needed / 2**20:.0f}: free some space there, or set TMPDIR to a folder on another disk."
-            )
-        messages = []
-        for number, volume in enumerate(request.volumes):
-            path = folder / f"input-{number}.raw"
-            for _ in voxels.write_in_pieces(volume, path):
-                yield
-            messages.append(voxels.volume_message(volume, path))
-        command = {
-            "do": "run",
-            "job": job.number,
-            "task": request.task,
-            "model": request.model,
-            "options": request.options,
-            "device": request.device,
-            "backend": request.backend,
-            "memory_limit": request.memory_limit,
-            "precision": request.precision,
-            "volumes": messages,
-            "folder": str(folder),
-        }
-        line = to_line(command)
-        job.state = JobState.RUNNING
-        self._transport.write(line)
 
     def _on_line(self, line: bytes) -> None:
         self._silent_beats = 0
@@ -448,7 +284,7 @@ class WorkerClient:
 
     def _on_exit(self, code: int) -> None:
         job = self._active
-        log = self._last_log = self._log()
+        log = self._last_log = self._folder.log()
         if job is not None and self._gone and not job.cancels and self._fault is None:
             # It was ending already when the job came.
             self._active, self._sending, job.state = None, None, JobState.WAITING
@@ -457,7 +293,7 @@ class WorkerClient:
         elif job is not None:
             self._end(job, error=_cancelled() if job.cancels else self._fault or _died(code, log))
         if self._active is None:
-            self._remove_folder()
+            self._folder.remove()
 
     def _end(self, job: WorkerJob, result: Any = None, error: NNMambaError | None = None) -> None:
         job.error = error
@@ -476,26 +312,8 @@ class WorkerClient:
             else:
                 job.on_failed(error)
         finally:
-            if self._folder is not None:
-                shutil.rmtree(self._job_folder(job), ignore_errors=True)
+            self._folder.remove_job(job.number)
             self._transport.call_soon(self._next)
-
-    def _job_folder(self, job: WorkerJob) -> Path:
-        assert self._folder is not None, "the process has started"
-        return self._folder / f"job-{job.number}"
-
-    def _remove_folder(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-
-    def _log(self) -> str:
-        if self._folder is None:
-            return ""
-        try:
-            return (self._folder / LOG_FILE).read_text(errors="replace")
-        except OSError:
-            return ""
 
 
 def in_memory(result: R) -> R:
@@ -512,13 +330,6 @@ def _error(message: dict[str, Any]) -> NNMambaError:
     if not issubclass(kind, NNMambaError):
         raise TypeError(f"{kind.__name__} is not an error of the engine")
     return kind(message["message"])
-
-
-def _no_folder(folder: str | Path, error: OSError) -> errors.OutputError:
-    return errors.OutputError(
-        f"The folder {folder} cannot be used to hand voxels over ({error.strerror}): create it, or set "
-        f"{'TEMP' if os.name == 'nt' else 'TMPDIR'} to another."
-    )
 
 
 def _cancelled() -> Cancelled:

@@ -14,7 +14,8 @@ from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result
 from NNMambaLib.volumes.files import read_volume
-from NNMambaLib.worker.client import JobRequest, WorkerClient, WorkerJob
+from NNMambaLib.worker.client import WorkerClient
+from NNMambaLib.worker.job import JobRequest, WorkerJob
 
 
 class Verdict(Enum):
@@ -41,12 +42,12 @@ class Trial:
 
 
 class SelfTest:
-    """Runs the models, and keeps of each result only a few words.
+    """Runs the models one after the other, and keeps only a few words of each result.
 
     Args:
         packages: by default those that come with the engine.
         worker: runs the models.
-        on_changed: called when a trial begins, ends or goes on; it gets the progress of the one that runs, or None.
+        on_changed: called with None when a trial begins or ends, and with the progress of the one that runs.
 
     Raises:
         NNMambaError: if a bundled package or the sample volume cannot be read.

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from NNMambaLib.runtime.child_python import child_environment
-from NNMambaLib.worker.client import JobRequest, WorkerClient, in_memory
+from NNMambaLib.worker.client import WorkerClient, in_memory
+from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.messages import Result
 
 

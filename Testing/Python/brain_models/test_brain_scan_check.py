@@ -7,7 +7,8 @@ import torch
 from NNMambaBrainModels.brain_scan_check.evaluate import NO_HUMAN_HEADS, ORDERS, SUBJECTS, noise, truth
 from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS, make_manifest
 from NNMambaBrainModels.brain_scan_check.samples import CLASSES, UNDECIDED, UNKNOWN, probabilities
-from NNMambaBrainModels.brain_scan_check.train import NETWORK, STAGES, TRAINING_SOURCES, ScanCheckObjective
+from NNMambaBrainModels.brain_scan_check.train import NETWORK, STAGES, ScanCheckObjective
+from NNMambaBrainModels.heads.training_sources import TEMPLATE_SOURCES
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.catalogue import find_package, sample_volume
 from NNMambaLib.models.manifest import format_manifest, parse_manifest
@@ -26,7 +27,7 @@ def test_manifest_follows_the_schema_and_fits_the_networks_outputs():
 
 def test_nobody_is_both_in_training_and_evaluation():
     held_out = {subject.source for subject in SUBJECTS} | set(NO_HUMAN_HEADS)
-    assert not held_out & set(TRAINING_SOURCES)
+    assert not held_out & set(TEMPLATE_SOURCES)
 
 
 def test_relu_leaks_at_first_and_is_plain_in_the_end():

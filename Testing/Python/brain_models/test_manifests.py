@@ -4,10 +4,10 @@ import pytest
 
 from NNMambaBrainModels.brain_landmarks import package as landmarks_package
 from NNMambaBrainModels.brain_structures import package as structures_package
-from NNMambaBrainModels.brain_structures.train import TRAINING_SOURCES
 from NNMambaBrainModels.heads.held_out import HELD_OUT
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
+from NNMambaBrainModels.heads.training_sources import TRAINING_SOURCES
 from NNMambaLib.models.manifest import HeatmapDecoding, format_manifest, parse_manifest
 
 STRUCTURES = structures_package.make_manifest(10)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from full_disk import largest_file
+from helpers.full_disk import largest_file
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.files import atomic_file

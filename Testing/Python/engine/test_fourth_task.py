@@ -17,7 +17,8 @@ from NNMambaLib.support.random_package import random_manifest, write_random_pack
 from NNMambaLib.support.speed import measure_speed
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
-from NNMambaLib.worker.client import JobRequest, WorkerClient
+from NNMambaLib.worker.client import WorkerClient
+from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.self_test import SelfTest, Verdict
 from NNMambaLib.worker.subprocess_transport import SubprocessTransport, run_in_worker
 

@@ -27,13 +27,13 @@ def pixels_of(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[..., :3].astype(int)
 
 
-def of_view(pixels, host, widget):
+def of_view(pixels, host, view):
     """Return a view's part of a screenshot."""
     from PySide6 import QtCore
 
-    corner = widget._view.mapTo(host.main_window, QtCore.QPoint(0, 0))
+    corner = view.mapTo(host.main_window, QtCore.QPoint(0, 0))
     left, top = corner.x(), corner.y()
-    return pixels[top : top + widget._view.height, left : left + widget._view.width]
+    return pixels[top : top + view.height, left : left + view.width]
 
 
 def reddish(pixels):
@@ -61,13 +61,12 @@ def test_four_views_show_a_volume_and_its_segmentation(host, sample, scan, tmp_p
     assert full.shape == empty.shape
     assert full.shape[1] == 1600
     assert host.layout.sliceViewNames() == ["Red", "Green", "Yellow"]
-    widgets = [host.layout.sliceWidget(name) for name in host.layout.sliceViewNames()]
-    for widget in (*widgets, host.layout.threeDWidget(0)):
-        assert not reddish(of_view(empty, host, widget)).any()
-        share = reddish(of_view(full, host, widget)).mean()
-        assert 0.01 < share < 0.6, widget.mrmlViewNode() if widget not in widgets else widget.sliceViewName
+    slices = {name: host.layout.sliceWidget(name).sliceView() for name in host.layout.sliceViewNames()}
+    for name, shown in {**slices, "3D": view}.items():
+        assert not reddish(of_view(empty, host, shown)).any(), name
+        assert 0.01 < reddish(of_view(full, host, shown)).mean() < 0.6, name
     # The left of the picture is the patient's right: dark, and there is the ball.
-    axial = of_view(full, host, widgets[0])
+    axial = of_view(full, host, slices["Red"])
     middle = axial.shape[1] / 2
     assert np.argwhere(reddish(axial))[:, 1].mean() < middle
     assert np.flatnonzero(axial[axial.shape[0] // 8].mean(-1) > 128).mean() > middle
@@ -97,7 +96,7 @@ def test_layouts_show_tables_and_charts(host, sample, tmp_path):
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     host.layout.plotWidget(0).mrmlPlotViewNode().SetPlotChartNodeID(chart.GetID())
     host.screenshot(tmp_path / "chart.png")
-    assert reddish(of_view(pixels_of(tmp_path / "chart.png"), host, host.layout.plotWidget(0))).mean() > 0.05
+    assert reddish(of_view(pixels_of(tmp_path / "chart.png"), host, host.layout.plotWidget(0).plotView())).mean() > 0.05
     assert host.layout.tableWidget(0).tableView().mrmlTableNode() is table
 
     host.layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)

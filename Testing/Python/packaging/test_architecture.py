@@ -28,9 +28,9 @@ ARROWS = {
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
-        "NNMambaBrainModels NNMambaBrainModels.brain_structures NNMambaBrainModels.command_line "
-        "NNMambaBrainModels.heads NNMambaBrainModels.synthesis engine evaluation export inference models "
-        "networks results training.calibration training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads NNMambaBrainModels.synthesis "
+        "engine evaluation export inference models networks results training.calibration training.loop "
+        "training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_structures": (
         "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
@@ -96,24 +96,22 @@ INSIDE_FUNCTIONS = {
     """,
     "What a command runs is imported when it runs: help and wrong options need no torch, SimpleITK or Slicer.": """
         commands.arguments: engine
-        commands.benchmark: models.catalogue networks.scan.selective_scan support.speed torch
+        commands.benchmark: networks.scan.selective_scan support.speed torch
         commands.console: rich.console rich.progress
-        commands.demo: models.catalogue scene.headless scene.result_picture scene.results scene.volumes volumes.files
-        commands.evaluate: files models.catalogue
-        commands.info: support.machine_report
-        commands.models: models.catalogue models.installation
-        commands.random_model: models.limits networks.description support.random_package
-        commands.run_model: files inference.memory_plan models.catalogue volumes.files
+        commands.demo: scene.headless scene.result_picture scene.results scene.volumes volumes.files
+        commands.evaluate: files
+        commands.random_model: support.random_package
+        commands.run_model: files inference.memory_plan volumes.files
         commands.train: training.configuration training.train_folder
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
         NNMamba: SampleData models.catalogue networks.scan.selective_scan panel.hub.panel
         NNMambaClassify: models.catalogue panel.classify panel.lifecycle panel.run_from_script panel.task_panel scene
-        NNMambaClassify: scene.classifications support.random_package volumes.files worker.client
+        NNMambaClassify: scene.classifications support.random_package volumes.files worker.job
         NNMambaLandmarks: models.catalogue panel.landmarks panel.lifecycle panel.run_from_script panel.task_panel scene
-        NNMambaLandmarks: support.random_package volumes.files worker.client
+        NNMambaLandmarks: support.random_package volumes.files worker.job
         NNMambaSegment: models.catalogue panel.lifecycle panel.run_from_script panel.segment panel.task_panel scene
-        NNMambaSegment: volumes.files worker.client
+        NNMambaSegment: volumes.files worker.job
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
         cli: commands.program
@@ -122,7 +120,7 @@ INSIDE_FUNCTIONS = {
         panel.shared_worker: panel.qt_transport qt
         support.machine_report: networks.convolution networks.scan.causal_convolution networks.scan.selective_scan
         support.machine_report: runtime.devices torch
-        volumes.dicom_slice: pydicom
+        volumes.dicom_header: pydicom
         volumes.files: volumes.dicom_series
         worker.process: engine inference.warm_up
         worker.questions: support.machine_report
@@ -170,7 +168,7 @@ INSIDE_FUNCTIONS = {
     """,
     "SimpleITK takes half a second to start, which panels and results do without.": """
         export.explanation_picture: SimpleITK
-        volumes.dicom_slice: SimpleITK
+        volumes.dicom_compression: SimpleITK
     """,
     "Asked for once in a while, and not by Slicer's process.": """
         worker.questions: models.installation

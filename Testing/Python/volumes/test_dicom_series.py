@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from dicom_files import modality_lut, save, slice_dataset, write_slices
+from helpers.dicom_files import modality_lut, save, slice_dataset, write_slices
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.volumes.checks import stack_channels
 from NNMambaLib.volumes.files import read_volume

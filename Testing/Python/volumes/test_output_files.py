@@ -7,7 +7,7 @@ import stat
 import numpy as np
 import pytest
 
-from full_disk import largest_file, silent_loss  # noqa: F401
+from helpers.full_disk import largest_file, silent_loss  # noqa: F401
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_file, check_writable, same_file, write_json, write_text

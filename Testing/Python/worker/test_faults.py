@@ -17,7 +17,7 @@ import pytest
 from NNMambaLib.errors import OutputError, VolumeError, WorkerError
 from NNMambaLib.runtime.leftovers import HIDDEN, remove_leftovers, temporary_prefix
 from NNMambaLib.volumes.volume import Volume
-from NNMambaLib.worker.client import JobRequest, JobState
+from NNMambaLib.worker.job import JobRequest, JobState
 from NNMambaLib.worker.questions import Question
 from worker.conftest import WorkerUnderTest, is_alive
 

@@ -9,7 +9,8 @@ from helpers.phantoms import bodies, grid_matrix, sample
 from NNMambaLib.errors import ModelError, WorkerError
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.support.machine_report import machine_report
-from NNMambaLib.worker.client import JobRequest, WorkerState
+from NNMambaLib.worker.client import WorkerState
+from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.questions import Question
 from NNMambaLib.worker.subprocess_transport import run_in_worker
 

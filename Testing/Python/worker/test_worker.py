@@ -17,7 +17,7 @@ from helpers.phantoms import bodies, bright_points, grid_matrix, oblique_rotatio
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, ModelError, OutputError, VolumeError, WorkerError
 from NNMambaLib.volumes.volume import Volume
-from NNMambaLib.worker.client import JobRequest, JobState
+from NNMambaLib.worker.job import JobRequest, JobState
 from NNMambaLib.worker.subprocess_transport import run_in_worker
 from worker.conftest import WorkerUnderTest, is_alive
 

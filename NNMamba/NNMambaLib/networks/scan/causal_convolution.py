@@ -7,6 +7,7 @@ import functools
 import torch
 from torch.nn import functional
 
+# Of causal-conv1d's largest difference from the plain form, as a part of the largest value.
 _TOLERANCE = 1e-4
 
 
@@ -19,7 +20,7 @@ def causal_convolution_silu(
         x: (batch, L, E).
         weight: (E, taps), the last tap for the token itself.
         bias: (E,).
-        accelerated: use the package causal-conv1d where it imports and agrees with the plain form.
+        accelerated: on a GPU, use the package causal-conv1d where it imports and agrees with the plain form.
     """
     if accelerated and x.is_cuda and causal_conv1d_unavailable_reason() is None:
         return causal_conv1d_silu(x, weight, bias)
@@ -55,7 +56,8 @@ def causal_conv1d_silu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 
 
 def _shifted_sum(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    # The tokens stay in rows, where conv1d would transpose there and back.
+    """Return the causal depthwise convolution, (batch, L, E), as a sum of the tokens shifted by 0, 1, ... places."""
+    # The tokens stay in rows; conv1d would transpose them and back again.
     length, last = x.shape[1], weight.shape[1] - 1
     y = torch.addcmul(bias, x, weight[:, last])
     for shift in range(1, min(last, length - 1) + 1):

@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 from NNMambaLib.panel.shared_worker import idle_seconds, set_idle_minutes, shared_worker
 from NNMambaLib.panel.task_panel import describe_progress
 from NNMambaLib.runtime.units import format_bytes
-from NNMambaLib.worker.client import WorkerClient, WorkerJob, WorkerState
+from NNMambaLib.worker.client import WorkerClient, WorkerState
+from NNMambaLib.worker.job import WorkerJob
 from NNMambaLib.worker.questions import Question
 
 

@@ -10,7 +10,7 @@ from NNMambaLib.errors import Cancelled, NNMambaError
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.support.machine_report import backend_states, form_states
-from NNMambaLib.worker.client import WorkerJob
+from NNMambaLib.worker.job import WorkerJob
 from NNMambaLib.worker.questions import Question
 
 

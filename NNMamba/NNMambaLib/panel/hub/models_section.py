@@ -19,7 +19,7 @@ from NNMambaLib.models.package import ModelPackage, open_package
 from NNMambaLib.panel.hub.tables import fill_table
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.runtime.units import format_bytes
-from NNMambaLib.worker.client import WorkerJob
+from NNMambaLib.worker.job import WorkerJob
 from NNMambaLib.worker.questions import Question
 
 

@@ -14,6 +14,7 @@ from NNMambaLib.panel.hub.self_test_section import SelfTestSection
 from NNMambaLib.panel.hub.setup_section import SetupSection
 from NNMambaLib.panel.hub.tables import fit_table
 
+# Between two looks at the engine's state.
 _ENGINE_MS = 500
 
 

@@ -14,9 +14,10 @@ from NNMambaLib.networks.variants import build
 
 @dataclass(frozen=True)
 class ClassificationObjective:
-    """Learns the classes of T targets. A sample's are int64 (T,), -1 where a class is unknown and thus ignored.
+    """Learns the classes of T targets.
 
-    They may also be float32 (sum of `classes`,): the probabilities of target after target, all zero where unknown.
+    A sample's target is int64 (T,), one class for each, -1 where it is unknown and thus ignored; or float32
+    (sum of `classes`,), the probabilities of target after target, all zero where they are unknown.
 
     Attributes:
         network: its outputs are the logits, target after target.
