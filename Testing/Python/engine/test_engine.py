@@ -246,7 +246,7 @@ def test_step_decides_the_number_of_tiles(engine, phantom, segmentation_package)
         counts[step] = next(event.total for event in events if event.stage == "Segmenting")
     assert counts == {0.25: 5, 0.5: 3, 1.0: 2}
     for step in (0, -1, 1.5, float("nan")):
-        with pytest.raises(VolumeError, match="at least 0.01 and at most 1"):
+        with pytest.raises(VolumeError, match=r"at least 0\.01 and at most 1"):
             engine.segment(phantom, segmentation_package, step=step)
 
 

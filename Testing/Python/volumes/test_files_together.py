@@ -4,16 +4,21 @@ import errno
 import json
 import os
 import signal
+import stat
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from full_disk import largest_file, silent_loss  # noqa: F401
 from helpers.failing_renames import fail_at, refuse_links
 from helpers.phantoms import bright_points, grid_matrix, sample
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError
-from NNMambaLib.files import atomic_file, check_writable, files_together, write_text
+from NNMambaLib.files import atomic_file, atomic_folder, check_writable, files_together, remove_file, write_text
+from NNMambaLib.support.random_package import random_manifest, write_random_package
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
 
@@ -27,6 +32,12 @@ def write_all(folder, fail=None):
                 temporary.write_text("new")
                 if fail is not None and name == _NAMES[-1]:
                     raise fail
+
+
+def write_texts(folder, *texts):
+    with files_together():
+        for name, text in zip(_NAMES, texts, strict=True):
+            write_text(text, folder / name)
 
 
 def contents(folder):
@@ -81,6 +92,58 @@ def test_an_interruption_between_two_renames_puts_the_earlier_files_back(old, mo
     fail_at(monkeypatch, _NAMES[1], interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_all(old)
+    assert contents(old) == dict.fromkeys(_NAMES, "old")
+
+
+def test_an_interruption_right_after_a_rename_loses_nothing(old, monkeypatch):
+    really = os.replace
+
+    def replace(source, target):
+        really(source, target)
+        if os.path.basename(target) == _NAMES[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_text("new", old / _NAMES[0])
+    assert contents(old) == dict.fromkeys(_NAMES, "old") | {_NAMES[0]: "new"}
+
+
+def test_names_that_do_not_reach_the_disk_put_the_earlier_files_back(old, monkeypatch):
+    really = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_all(old)
+    assert contents(old) == dict.fromkeys(_NAMES, "old")
+
+
+@pytest.mark.parametrize("name", [None, *_NAMES[1:]])
+def test_a_file_that_is_to_go_stays_if_one_of_the_others_cannot_be_put_in_its_place(old, monkeypatch, name):
+    if name is not None:
+        fail_at(monkeypatch, name)
+    with pytest.raises(OutputError) if name is not None else nullcontext(), files_together():
+        remove_file(old / _NAMES[0])
+        for each in _NAMES[1:]:
+            write_text("new", old / each)
+    assert contents(old) == (dict.fromkeys(_NAMES, "old") if name else dict.fromkeys(_NAMES[1:], "new"))
+
+
+def test_a_full_disk_leaves_the_earlier_files(old, silent_loss):  # noqa: F811
+    silent_loss(0.5)
+    with pytest.raises(OutputError, match=r"labels\.txt cannot be written \(what was read back differs\)"):
+        write_texts(old, "new", "new", "new")
+    assert contents(old) == dict.fromkeys(_NAMES, "old")
+
+
+def test_a_disk_that_fills_up_leaves_the_earlier_files(old):
+    with largest_file(1000), pytest.raises(OutputError, match=r"report\.txt cannot be written \(File too large\)"):
+        write_texts(old, "new", "new", "new" * 1000)
     assert contents(old) == dict.fromkeys(_NAMES, "old")
 
 
@@ -145,8 +208,63 @@ def test_a_process_that_is_killed_before_the_first_rename_leaves_the_earlier_fil
     assert {name: text for name, text in contents(old).items() if name in _NAMES} == dict.fromkeys(_NAMES, "old")
 
 
+def _write_case(folder):
+    with atomic_folder(folder) as partial:
+        (partial / "volume.npy").write_text("voxels")
+        assert not folder.exists()
+        (partial / "matrix.npy").write_text("matrix")
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path):
+    _write_case(tmp_path / "case")
+    assert contents(tmp_path / "case") == {"volume.npy": "voxels", "matrix.npy": "matrix"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "case"]
+
+
+@pytest.mark.parametrize("function", ["fsync", "rename"])
+def test_a_folder_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path, monkeypatch, function):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(OutputError, match=r"case cannot be written \(No space left on device\): check space"):
+        _write_case(tmp_path / "case")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("failing", ["weights.safetensors", "card.md", "model.json"])
+def test_a_package_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, failing):
+    manifest = random_manifest("segmentation", base_width=2, patch=(16, 16, 16))
+    write_random_package(tmp_path / "model", manifest)
+    (tmp_path / "model" / "card.md").write_text("about the first")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    with monkeypatch.context() as patch:
+        fail_at(patch, failing)
+        if failing == "card.md":
+            patch.setattr(Path, "unlink", _refuse_to_remove(Path.unlink, failing))
+        with pytest.raises(OutputError, match=f"{failing} cannot be written"):
+            write_random_package(tmp_path / "model", manifest, seed=1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+    package = write_random_package(tmp_path / "model", manifest, seed=1)
+    package.load()
+    # What was said of the first does not hold for the second.
+    assert package.card() is None
+
+
+def _refuse_to_remove(really, name):
+    def unlink(path, **options):
+        if path.name == name:
+            raise OSError(errno.EACCES, "Permission denied")
+        really(path, **options)
+
+    return unlink
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
 @pytest.mark.parametrize("failing", ["labels.nrrd", "probabilities.nrrd", "report.json"])
-def test_labels_probabilities_and_report_are_of_one_job(tmp_path, segmentation_package, monkeypatch, capsys, failing):
+def test_labels_probabilities_and_report_are_of_one_job(
+    tmp_path, segmentation_package, monkeypatch, capsys, failing, overwrite
+):
     shape = (32, 32, 32)
     points = sample(bright_points, shape, grid_matrix("LPS", (3, 3, 3), shape))
     write_volume(Volume(points.array[:1], points.matrix), tmp_path / "head.nrrd")
@@ -154,16 +272,20 @@ def test_labels_probabilities_and_report_are_of_one_job(tmp_path, segmentation_p
     arguments = ["segment", str(tmp_path / "head.nrrd"), "--model", str(segmentation_package.path), "--device", "cpu"]
     for option, path in zip(("--output", "--probabilities", "--json"), written, strict=True):
         arguments += [option, str(path)]
-        path.write_bytes(b"old")
+        if overwrite:
+            path.write_bytes(b"old")
+    arguments += ["--overwrite"] if overwrite else []
     with monkeypatch.context() as patch:
         fail_at(patch, failing)
-        assert cli.main([*arguments, "--overwrite"]) == 1
+        assert cli.main(arguments) == 1
     output = capsys.readouterr()
     assert f"{failing} cannot be written (Input/output error)" in output.err
     assert "Wrote" not in output.out
-    assert [path.read_bytes() for path in written[:2]] == [b"old", b"old"]
+    assert [path.read_bytes() for path in written if path.exists()][:-1] == ([b"old", b"old"] if overwrite else [])
+    # The report tells of the failure, where it can be written by then.
     assert json.loads(written[2].read_text())["success"] is False
-    assert len(list(tmp_path.iterdir())) == 4
-    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert len(list(tmp_path.iterdir())) == (4 if overwrite else 2)
+    written[2].unlink()
+    assert cli.main(arguments) == 0
     assert json.loads(written[2].read_text())["success"] is True
     assert np.array_equal(read_volume(written[0]).array[0] > 0, read_volume(written[1]).array.argmax(0) > 0)
