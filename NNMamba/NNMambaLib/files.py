@@ -5,34 +5,30 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from NNMambaLib.errors import NNMambaError, OutputError, VolumeError
-from NNMambaLib.runtime.leftovers import temporary_prefix
+from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.file_names import check_name
+from NNMambaLib.file_placement import (
+    expect_free,
+    flush_file,
+    flush_files,
+    flush_folder,
+    new_temporary,
+    place_of,
+    put_in_place,
+    temporary_name,
+)
 
-# Names that were free when `check_writable` looked: a file that appears there meanwhile is another's.
-_found_free: set[str] = set()
-# What file systems without hard links answer.
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
-
-
-def check_name(path: str | Path, error: type[NNMambaError]) -> None:
-    """Refuse a name that is not UTF-8, such as those of old archives, which reports and messages cannot hold.
-
-    Raises:
-        NNMambaError: of the given type.
-    """
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError as cause:
-        name = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-        raise error(f"{name} is not a name in UTF-8: rename it, or give another.") from cause
+# (temporary path, path) of the files that are to appear together, by their place; None for one that is to go.
+_together: ContextVar[dict[str, tuple[Path | None, Path]] | None] = ContextVar("files of one job", default=None)
 
 
 def check_writable(path: str | Path, overwrite: bool = False, option: str = "--overwrite") -> Path:
@@ -67,33 +63,13 @@ def check_writable(path: str | Path, overwrite: bool = False, option: str = "--o
         raise OutputError(f"The folder {folder} does not exist: create it first.")
     # The very name that will be written to: a name that fits by itself may be too long with the addition.
     try:
-        _new_temporary(path).unlink()
+        new_temporary(path).unlink()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(f"{path} cannot be written ({error.strerror}): choose a shorter name.") from error
         raise OutputError(f"The folder {folder} cannot be written to ({error.strerror}): choose another.") from error
-    if overwrite:
-        _found_free.discard(_place(path))
-    else:
-        _found_free.add(_place(path))
+    expect_free(path, None if overwrite else option)
     return path
-
-
-def same_file(first: str | Path, second: str | Path) -> bool:
-    """Tell whether two paths name one file, or would if it existed, whatever links and spellings they use."""
-    with suppress(OSError, ValueError):
-        if os.path.samefile(first, second):
-            return True
-    with suppress(OSError, ValueError):
-        # One that does not exist yet is known by its folder.
-        a, b = Path(first).absolute(), Path(second).absolute()
-        names = (a.resolve(), b.resolve())
-        if names[0] == names[1]:
-            return True
-        exists = a.exists() or b.exists()
-        folded = names[0].name.casefold() == names[1].name.casefold()
-        return folded and not exists and os.path.samefile(names[0].parent, names[1].parent) and _folds_case(a.parent)
-    return False
 
 
 def make_folder(path: str | Path) -> Path:
@@ -102,6 +78,7 @@ def make_folder(path: str | Path) -> Path:
     Raises:
         OutputError: if it cannot be made.
     """
+    check_name(path, OutputError)
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -114,7 +91,8 @@ def make_folder(path: str | Path) -> Path:
 def atomic_file(path: str | Path, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Give the name of a temporary file in the same folder, which takes the path's place when the block succeeds.
 
-    The file is flushed to the disk first and must not be empty: some libraries report no failed write.
+    Within `files_together` it does so at the end of that. The file is flushed to the disk first and must not be empty:
+    some libraries report no failed write.
 
     Args:
         check: is given the temporary file before it takes its place, and raises if it is not what was to be written.
@@ -122,23 +100,81 @@ def atomic_file(path: str | Path, check: Callable[[Path], None] | None = None) -
     Raises:
         OutputError: if the file cannot be put in its place, or another has appeared there since `check_writable`.
     """
+    check_name(path, OutputError)
     path = Path(path)
     temporary = None
     try:
-        temporary = _new_temporary(path)
+        temporary = new_temporary(path)
         yield temporary
-        _flush(temporary, path)
+        _check_whole(temporary, path)
         if check is not None:
             check(temporary)
-        _put_in_place(temporary, path)
+        temporary = _place(temporary, path)
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path} cannot be written ({reason}): check space and permissions.") from error
     finally:
-        # A temporary file that cannot be removed must not hide why writing failed.
         if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
+            _remove(temporary)
+
+
+@contextmanager
+def files_together() -> Iterator[None]:
+    """Let all files that are written within the block appear at its end, one right after the other, or none of them.
+
+    Each is written, flushed to the disk and checked under a temporary name before the first takes its place. A block
+    within another belongs to that.
+
+    Raises:
+        OutputError: if one cannot be put in its place; what was there before is there again.
+    """
+    if _together.get() is not None:
+        yield
+        return
+    files: dict[str, tuple[Path | None, Path]] = {}
+    token = _together.set(files)
+    try:
+        yield
+        put_in_place(files.values())
+    finally:
+        _together.reset(token)
+        for temporary, _ in files.values():
+            if temporary is not None:
+                _remove(temporary)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if there is one; within `files_together` at the end of that, together with the others.
+
+    Raises:
+        OutputError: if it cannot be removed.
+    """
+    left = _place(None, path)
+    if left is not None:
+        _remove(left)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a new folder beside a path at which nothing is; it takes that place once its files are on the disk.
+
+    Raises:
+        OutputError: if it cannot be made, flushed or renamed.
+    """
+    check_name(path, OutputError)
+    path = Path(path)
+    temporary = temporary_name(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        flush_files(temporary)
+        os.rename(temporary, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path} cannot be written ({reason}): check space and permissions.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_text(path: Path) -> str:
@@ -162,7 +198,15 @@ def write_text(text: str, path: str | Path) -> None:
         OutputError: if it cannot be written.
     """
     # JSON reads what stands for a lone surrogate back as that.
-    content = text.encode("utf-8", "backslashreplace")
+    write_bytes(text.encode("utf-8", "backslashreplace"), path)
+
+
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write bytes; the file appears whole, read back and compared, or not at all.
+
+    Raises:
+        OutputError: if it cannot be written, or there is nothing to write.
+    """
 
     def check(temporary: Path) -> None:
         if temporary.read_bytes() != content:
@@ -185,25 +229,29 @@ def write_json(content: Any, path: str | Path) -> None:
     write_text(text + "\n", path)
 
 
-def _new_temporary(path: Path) -> Path:
-    """Make a file of a name that cannot be guessed, which is not there yet, and return its path.
+def _place(temporary: Path | None, path: Path) -> Path | None:
+    """Put a complete file in its place, now or at the end of `files_together`; return a temporary file to be removed.
 
-    The path's whole name stays at the end: writers choose the format by it. Unlike that of `tempfile`, the file has the
-    permissions that other new files have.
+    Args:
+        temporary: the file; None where the path's is to be removed.
     """
-    name = f"{temporary_prefix()}{secrets.token_hex(4)}-{path.name}"
-    temporary = path.with_name(name)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o666))
-    return temporary
+    others = _together.get()
+    if others is None:
+        put_in_place([(temporary, path)])
+        return temporary
+    earlier, _ = others.pop(place_of(path), (None, path))
+    others[place_of(path)] = temporary, path
+    return earlier
 
 
-def _flush(temporary: Path, path: Path) -> None:
-    descriptor = os.open(temporary, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-        size = os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
+def _remove(temporary: Path) -> None:
+    # A temporary file that cannot be removed must not hide why writing failed.
+    with suppress(OSError):
+        temporary.unlink()
+
+
+def _check_whole(temporary: Path, path: Path) -> None:
+    size = flush_file(temporary)
     if size == 0 or not _is_whole(temporary):
         reason = "a part is missing" if size else "the file stayed empty"
         raise OutputError(f"{path} cannot be written ({reason}): check space and permissions.")
@@ -213,7 +261,7 @@ def _is_whole(path: Path) -> bool:
     """Whether a file holds all that its kind ends with: libraries for pictures and archives report no failed write."""
     if path.suffix.lower() == ".png":
         return _is_whole_png(path)
-    if path.suffix.lower() in (".mrb", ".zip"):
+    if path.suffix.lower() in (".mrb", ".pt", ".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
@@ -232,37 +280,3 @@ def _is_whole_png(path: Path) -> bool:
             return False
         position = end + 4
     return kind == b"IEND" and content.startswith(b"\x89PNG")
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    if _place(path) not in _found_free:
-        os.replace(temporary, path)
-        return
-    _found_free.discard(_place(path))
-    try:
-        if os.name == "nt":
-            # There, renaming never replaces.
-            os.rename(temporary, path)
-            return
-        try:
-            os.link(temporary, path)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            os.replace(temporary, path)
-    except FileExistsError as error:
-        raise OutputError(
-            f"{path} has appeared while the job ran and was kept: choose another name, or allow it to be overwritten "
-            "(--overwrite)."
-        ) from error
-
-
-def _place(path: Path) -> str:
-    return os.path.join(os.path.realpath(path.parent), path.name)
-
-
-def _folds_case(folder: Path) -> bool:
-    """Whether names in a folder that differ in case alone are one file."""
-    swapped = folder.with_name(folder.name.swapcase())
-    return swapped != folder and swapped.exists()

@@ -20,6 +20,7 @@ from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.evaluation.cases import paired_markups
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, plane, show
+from NNMambaLib.files import atomic_file
 from NNMambaLib.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def draw(heads: Path, sources: Path, evaluation: Path, output: Path) -> None:
         for axes, (error, case, name, truth, found) in zip(row, worst_landmarks(evaluation / folder), strict=False):
             volume, _ = deformed(head, int(case))
             draw_landmark(axes, volume, truth, found, f"{contrast} {name}: {error:.1f} mm")
-    figure.savefig(output)
+    with atomic_file(output) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def draw_landmark(axes: Axes, volume: Volume, truth: np.ndarray, found: np.ndarray, title: str) -> None:

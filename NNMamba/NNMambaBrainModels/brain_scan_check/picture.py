@@ -16,6 +16,7 @@ from NNMambaBrainModels.brain_scan_check.package import PACKAGE
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaLib.engine import Engine
 from NNMambaLib.export.slices import gray, plane, show, window
+from NNMambaLib.files import atomic_file
 from NNMambaLib.models.package import open_package
 from NNMambaLib.results import Prediction
 from NNMambaLib.volumes.volume import Volume
@@ -65,7 +66,9 @@ def draw(rows: list[tuple[Volume, str]], output: Path) -> None:
             axes.set_ylabel(f"{up} →", fontsize=7)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L").quantize(_GRAY_LEVELS).save(output, optimize=True)
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("L").quantize(_GRAY_LEVELS)
+    with atomic_file(output) as temporary:
+        picture.save(temporary, "PNG", optimize=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.held_out import HELD_OUT, held_out_volume
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, Plane, gray, paint_labels, plane, show
+from NNMambaLib.files import atomic_file
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.resampling import regular_grid, resample
 from NNMambaLib.volumes.volume import Volume
@@ -59,7 +60,8 @@ def draw(sources: Path, evaluation: Path, output: Path) -> None:
             where = worst_plane(wrong, axis)
             pixels = paint_labels(gray(volume, where), where, wrong, _COLORS)
             show(axes, pixels, f"{head.name}, {where.name.lower()}", where.letters)
-    figure.savefig(output)
+    with atomic_file(output) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def main(arguments: list[str] | None = None) -> None:

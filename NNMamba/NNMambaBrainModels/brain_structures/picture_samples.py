@@ -18,6 +18,7 @@ from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.head_model import load_heads
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
 from NNMambaLib.export.slices import ANATOMICAL_PLANES, gray, paint_labels, plane
+from NNMambaLib.files import atomic_file
 from NNMambaLib.volumes.volume import LPS_TO_RAS, Volume
 
 SAMPLES, COLUMNS = 12, 6
@@ -43,7 +44,8 @@ def draw(samples: Sequence[tuple[torch.Tensor, torch.Tensor]], path: Path) -> No
     for panel in axes.ravel():
         panel.axis("off")
     figure.tight_layout(pad=0.2)
-    figure.savefig(path)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NNMambaBrainModels.command_line import command_parser
+from NNMambaLib.runtime.child_python import child_environment
 
 PYPI_FOLDER = "pypi"
 DEBIAN_FOLDER = "debian"
@@ -187,7 +188,8 @@ def fetch_pypi(folder: Path) -> None:
     for name, version in PYPI_PACKAGES.items():
         platform = _SAMSEG_PYTHON if name == "samseg" else ()
         requirement = [f"{name}=={version}", "--no-deps", "--only-binary", ":all:", *platform]
-        subprocess.run([sys.executable, "-P", "-m", "pip", "download", "-d", str(downloads), *requirement], check=True)
+        command = [sys.executable, "-P", "-m", "pip", "download", "-d", str(downloads), *requirement]
+        subprocess.run(command, check=True, env=child_environment())
         (wheel,) = downloads.glob(f"{name}-{version}-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder / name)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from NNMambaLib.files import atomic_file
+
 TEXTURES_PER_CLASS = 3
 _CHANNEL_PREFIX = "intensity_"
 
@@ -42,7 +44,8 @@ class HeadModel:
         if self.left is not None:
             content["left"] = self.left
         content |= {_CHANNEL_PREFIX + name: array for name, array in self.intensities.items()}
-        np.savez_compressed(path, **content)
+        with atomic_file(path) as temporary:
+            np.savez_compressed(temporary, **content)
 
     @classmethod
     def load(cls, path: Path) -> "HeadModel":

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from NNMambaBrainModels.command_line import command_parser
+from NNMambaLib.files import atomic_file
+from NNMambaLib.runtime.child_python import child_environment
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
@@ -59,10 +61,11 @@ def segment(volume: Path, output: Path, threads: int) -> None:
 
     work = output.with_suffix("").with_suffix("")
     command = [str(Path(sys.executable).with_name("run_samseg")), "-i", str(volume), "-o", str(work)]
-    subprocess.run([*command, "--threads", str(threads)], check=True)
+    subprocess.run([*command, "--threads", str(threads)], check=True, env=child_environment())
     result = cast("SpatialImage", nibabel.load(work / "seg.mgz"))
     codes = np.asarray(result.dataobj).astype(np.int16)
-    nibabel.save(nibabel.Nifti1Image(codes, result.affine), output)
+    with atomic_file(output) as temporary:
+        nibabel.save(nibabel.Nifti1Image(codes, result.affine), temporary)
 
 
 def _freesurfer_codes(lookup_table: Path) -> np.ndarray:
@@ -82,7 +85,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     options.output.mkdir(parents=True, exist_ok=True)
     priors, codes, index_to_ras = rasterize_priors(atlas_folder())
-    np.savez_compressed(options.output / PRIORS_FILE, priors=priors, codes=codes, index_to_ras=index_to_ras)
+    with atomic_file(options.output / PRIORS_FILE) as temporary:
+        np.savez_compressed(temporary, priors=priors, codes=codes, index_to_ras=index_to_ras)
     for item in options.segment:
         name, _, path = item.partition("=")
         segment(Path(path), options.output / f"{name}.nii.gz", options.threads)

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_notices, print_table, progress_display
+from NNMambaLib.commands.json_report import write_report
 from NNMambaLib.errors import ModelError
-from NNMambaLib.files import make_folder
+from NNMambaLib.files import files_together, make_folder
 from NNMambaLib.inference.task import Task
 from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models.catalogue import bundled_packages, sample_volume
@@ -27,7 +28,7 @@ def add_parser(commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict:
+def run(arguments: argparse.Namespace) -> None:
     from NNMambaLib.scene.headless import slicer_libraries
     from NNMambaLib.volumes.files import read_volume
 
@@ -50,11 +51,12 @@ def run(arguments: argparse.Namespace) -> dict:
         print_notices(result.provenance.notices)
         stages = {name: value for name, value in result.provenance.seconds.items() if name != "total"}
         seconds |= {f"{package.manifest.name}: {name}": value for name, value in stages.items()}
-    written = _write(volume, results, folder, seconds)
-    seconds["In all"] = sum(seconds.values())
+    with files_together():
+        written = _write(volume, results, folder, seconds)
+        seconds["In all"] = sum(seconds.values())
+        write_report(arguments, {"outputs": [str(path) for path in written], "seconds": seconds})
     print_table(["stage", "seconds"], [[stage, f"{value:.1f}"] for stage, value in seconds.items()])
     print(f"Wrote {', '.join(str(path) for path in written)}. {RESEARCH_USE}")
-    return {"outputs": [str(path) for path in written], "seconds": seconds}
 
 
 def _write(volume: Volume, results: dict[str, Result], folder: Path, seconds: dict[str, float]) -> list[Path]:

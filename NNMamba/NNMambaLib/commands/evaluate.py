@@ -6,8 +6,9 @@ import argparse
 from importlib.util import find_spec
 
 from NNMambaLib.commands.console import print_table
+from NNMambaLib.commands.json_report import write_report
 from NNMambaLib.errors import ModelError
-from NNMambaLib.files import write_json
+from NNMambaLib.files import check_writable, files_together, write_json
 from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models.catalogue import find_package
 
@@ -28,11 +29,10 @@ def add_parser(commands) -> None:
     parser.set_defaults(run=run, files=("output", "plot"))
 
 
-def run(arguments: argparse.Namespace) -> dict:
+def run(arguments: argparse.Namespace) -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise ModelError(f"Evaluation needs {', '.join(missing)}: install nnmamba with the extra evaluate.")
-    from NNMambaLib.files import check_writable
 
     check_writable(arguments.output, arguments.overwrite)
     if arguments.plot:
@@ -42,12 +42,13 @@ def run(arguments: argparse.Namespace) -> dict:
         names = {label.value: label.name for label in find_package(arguments.model).manifest.labels}
     result = TASKS[arguments.task].evaluate(arguments.prediction, arguments.reference, arguments.tolerance, names)
     outputs = [arguments.output]
-    write_json(result.content, arguments.output)
-    if arguments.plot and result.plot is not None:
-        result.plot(arguments.plot)
-        outputs.append(arguments.plot)
+    with files_together():
+        write_json(result.content, arguments.output)
+        if arguments.plot and result.plot is not None:
+            result.plot(arguments.plot)
+            outputs.append(arguments.plot)
+        write_report(arguments, {"outputs": outputs, **result.content})
     print_table(result.header, result.rows)
     if result.footnote:
         print(result.footnote)
     print(f"Wrote {', '.join(outputs)}.")
-    return {"outputs": outputs, **result.content}

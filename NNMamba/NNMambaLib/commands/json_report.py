@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.files import check_writable, same_file
+from NNMambaLib.file_names import same_file
+from NNMambaLib.files import check_writable, write_json
 
 
 def check_report(arguments: argparse.Namespace) -> None:
@@ -34,6 +36,16 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     outputs = _outputs(arguments)
     for index, name in enumerate(outputs):
         _check_differs(name, [*outputs[:index], *_inputs(arguments)])
+
+
+def write_report(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+    """Write what a command that succeeded reports, where a file for it was asked for.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    if arguments.json is not None:
+        write_json({"command": arguments.command, "success": True, **report}, arguments.json)
 
 
 def output_folders(arguments: argparse.Namespace) -> set[Path]:

@@ -17,7 +17,7 @@ from NNMambaLib.commands import (
     run_model,
     train,
 )
-from NNMambaLib.commands.json_report import check_outputs, check_report, output_folders
+from NNMambaLib.commands.json_report import check_outputs, check_report, output_folders, write_report
 from NNMambaLib.commands.names import check_names
 from NNMambaLib.errors import NNMambaError
 from NNMambaLib.files import write_json
@@ -30,7 +30,10 @@ _SUCCESS, _FAILURE = 0, 1
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code, 0 only where it succeeded."""
+    """Run one command; return its exit code, 0 only where it succeeded.
+
+    A command's `run` returns its report, or None where it has written that together with its other files.
+    """
     arguments = _parser().parse_args(argv)
     limit_spinning()
     try:
@@ -43,24 +46,27 @@ def run(argv: Sequence[str] | None = None) -> int:
         for folder in output_folders(arguments):
             remove_leftovers(folder)
         check_outputs(arguments)
-        report = {"command": arguments.command, "success": True, **arguments.run(arguments)}
-        code = _SUCCESS
+        report = arguments.run(arguments)
+        if report is not None:
+            write_report(arguments, report)
+        return _SUCCESS
     except NNMambaError as error:
-        report, code = _failure(arguments, str(error)), _FAILURE
+        return _fail(arguments, str(error), _FAILURE)
     except KeyboardInterrupt:
-        report, code = _failure(arguments, "Interrupted: what was not complete was not written."), INTERRUPTED
+        return _fail(arguments, "Interrupted: what was not complete was not written.", INTERRUPTED)
+
+
+def _fail(arguments: argparse.Namespace, message: str, code: int) -> int:
+    """Say why a command failed, and report it where that can be written; return the exit code."""
+    print(f"nnmamba: {message}", file=sys.stderr)
     if arguments.json is not None:
         try:
-            write_json(report, arguments.json)
+            write_json({"command": arguments.command, "success": False, "error": message}, arguments.json)
         except NNMambaError as error:
-            print(f"nnmamba: {error}", file=sys.stderr)
+            if str(error) != message:
+                print(f"nnmamba: {error}", file=sys.stderr)
             return _FAILURE
     return code
-
-
-def _failure(arguments: argparse.Namespace, message: str) -> dict:
-    print(f"nnmamba: {message}", file=sys.stderr)
-    return {"command": arguments.command, "success": False, "error": message}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from NNMambaLib.commands.json_report import write_report
 from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.files import files_together
 from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models import limits
 from NNMambaLib.networks.description import SIZE_DIVISOR
@@ -25,7 +27,7 @@ def add_parser(commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> dict:
+def run(arguments: argparse.Namespace) -> None:
     from NNMambaLib.support.random_package import random_manifest, write_random_package
 
     _check(arguments)
@@ -45,9 +47,10 @@ def run(arguments: argparse.Namespace) -> dict:
         tuple(arguments.patch),
         tuple(arguments.spacing),
     )
-    package = write_random_package(folder, manifest, arguments.seed)
+    with files_together():
+        package = write_random_package(folder, manifest, arguments.seed)
+        write_report(arguments, {"outputs": [str(package.path)], "sha256": package.sha256})
     print(f"Wrote {package.path} ({manifest.network.variant}, random weights, seed {arguments.seed}).")
-    return {"outputs": [str(package.path)], "sha256": package.sha256}
 
 
 def _check(arguments: argparse.Namespace) -> None:

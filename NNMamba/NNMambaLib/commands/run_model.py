@@ -8,6 +8,8 @@ from typing import Any
 
 from NNMambaLib.commands.arguments import add_engine_arguments, make_engine
 from NNMambaLib.commands.console import print_estimate, print_notices, print_table, progress_display
+from NNMambaLib.commands.json_report import write_report
+from NNMambaLib.files import check_writable, files_together
 from NNMambaLib.inference.task import Option, OutputFile, Task
 from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models.catalogue import find_package
@@ -35,9 +37,8 @@ def add_parsers(commands) -> None:
         parser.set_defaults(run=partial(run, task), files=tuple(kind.name for kind in task.files))
 
 
-def run(task: Task[Any], arguments: argparse.Namespace) -> dict:
-    """Run a task on the inputs, once it is sure that its outputs can be written; return the report."""
-    from NNMambaLib.files import check_writable
+def run(task: Task[Any], arguments: argparse.Namespace) -> None:
+    """Run a task on the inputs, once it is sure that its outputs can be written; they appear with the report."""
     from NNMambaLib.inference.memory_plan import available_bytes
     from NNMambaLib.volumes.files import read_volume
 
@@ -56,15 +57,16 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> dict:
             task.name, volumes, package, show, on_estimate=lambda need: print_estimate(need, free), **options
         )
     print_notices(result.provenance.notices)
-    notices = task.write(result, files, volumes[0])
+    paths = list(files.values())
+    with files_together():
+        notices = task.write(result, files, volumes[0])
+        provenance = result.provenance.as_dict()
+        provenance["notices"] = [*provenance["notices"], *notices]
+        write_report(arguments, {"outputs": paths, **task.report(result), "provenance": provenance})
     print_notices(notices)
     print_table(*task.table(result))
     print(RESEARCH_USE)
-    paths = list(files.values())
     print(f"Wrote {', '.join(paths)} in {result.provenance.seconds['total']:.1f} s.")
-    provenance = result.provenance.as_dict()
-    provenance["notices"] = [*provenance["notices"], *notices]
-    return {"outputs": paths, **task.report(result), "provenance": provenance}
 
 
 def _options(task: Task[Any], arguments: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:

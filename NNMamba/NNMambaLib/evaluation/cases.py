@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.file_names import check_name
 from NNMambaLib.files import read_text
 from NNMambaLib.strict_json import parse_json
 
@@ -140,8 +141,9 @@ def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Return {case: file} of a folder's files with one of the endings; a case is a file's name without it.
 
     Raises:
-        VolumeError: if the folder is missing, empty, or holds a case twice.
+        VolumeError: if the folder is missing, empty, or holds a case twice, or a name is not UTF-8.
     """
+    check_name(folder, VolumeError)
     if not Path(folder).is_dir():
         raise VolumeError(f"There is no folder {folder}: check the path.")
     found = {}
@@ -150,6 +152,7 @@ def case_files(folder: str | Path, suffixes: Sequence[str]) -> dict[str, Path]:
         # Archives made on macOS leave "._NAME" beside every file.
         if suffix is None or path.name.startswith("._") or not path.is_file():
             continue
+        check_name(path, VolumeError)
         case = path.name.removesuffix(suffix)
         if case in found:
             raise VolumeError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.files import files_together, write_json
 from NNMambaLib.inference.answers import answer
 from NNMambaLib.inference.crop_and_pad import fit_to_patch
 from NNMambaLib.inference.task import Option, OutputFile, RunContext, Task
@@ -119,19 +120,19 @@ class Classification(Task[ClassificationResult]):
     def write(self, result: ClassificationResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
         from NNMambaLib.export.classification_report import write_report
         from NNMambaLib.export.segmentation_file import provenance_metadata
-        from NNMambaLib.files import write_json
         from NNMambaLib.volumes.files import write_volume
         from NNMambaLib.volumes.resampling import rectangular_grid, resample
 
-        write_json(result.as_dict(), files["output"])
-        if "explanation" in files and result.explanation is not None:
-            regions = result.explanation.volume
-            if regions.grid.sheared:
-                # Files cannot hold the axes of a tilted gantry.
-                regions = resample(regions, rectangular_grid(regions.grid), outside=0.0)
-            write_volume(regions, files["explanation"], provenance_metadata(result.provenance))
-        if "page" in files:
-            write_report(files["page"], result, volume)
+        with files_together():
+            write_json(result.as_dict(), files["output"])
+            if "explanation" in files and result.explanation is not None:
+                regions = result.explanation.volume
+                if regions.grid.sheared:
+                    # Files cannot hold the axes of a tilted gantry.
+                    regions = resample(regions, rectangular_grid(regions.grid), outside=0.0)
+                write_volume(regions, files["explanation"], provenance_metadata(result.provenance))
+            if "page" in files:
+                write_report(files["page"], result, volume)
         return ()
 
     def evaluate(self, prediction: str, reference: str, tolerance: float, label_names: Mapping[int, str]) -> Report:

@@ -158,16 +158,19 @@ class Run:
     def _check_cover(self) -> None:
         """Refuse a volume that fills too little of a patch, unless padding is allowed; note padding and cropping."""
         shape = self._placement.grid.shape
-        voxels, width = ("x".join(str(size) for size in reversed(sizes)) for sizes in (shape, self._patch))
-        sizes = f"{voxels} voxels where the model's patch has {width}"
+        # Of a whole volume nothing lies beyond the patch; tiles cover what does.
+        whole = self._task.whole_volume
+        fitted = tuple(width if whole else max(size, width) for size, width in zip(shape, self._patch, strict=True))
+        voxels, width, used = ("x".join(map(str, reversed(sizes))) for sizes in (shape, self._patch, fitted))
         covered = math.prod(min(1, size / width) for size, width in zip(shape, self._patch, strict=True))
         if covered < _LEAST_COVERED and not self._options.get("pad_small", True):
             raise VolumeError(
-                f"{self._volume.name} is too small for the model {self._manifest.name}: {sizes}, so that "
-                f"{1 - covered:.0%} of it would be padding; give a volume that covers more, or allow padding "
-                "(--pad-small)."
+                f"{self._volume.name} is too small for the model {self._manifest.name}: {voxels} voxels where the "
+                f"model's patch has {width}, so that {1 - covered:.0%} of it would be padding; give a volume that "
+                "covers more, or allow padding (--pad-small)."
             )
-        if covered < 1:
-            self._notices.append(f"padded: {sizes}")
-        if self._task.whole_volume and any(size > width for size, width in zip(shape, self._patch, strict=True)):
-            self._notices.append(f"cropped about its center: {sizes}")
+        done = ["padded"] if covered < 1 else []
+        if any(size > kept for size, kept in zip(shape, fitted, strict=True)):
+            done.append("cropped about its center")
+        if done:
+            self._notices.append(f"{' and '.join(done)} from {voxels} to {used} voxels: the model's patch has {width}")

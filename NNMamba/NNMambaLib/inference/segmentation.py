@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from NNMambaLib.errors import ModelError
+from NNMambaLib.files import files_together
 from NNMambaLib.inference.task import Option, OutputFile, RunContext, Task
 from NNMambaLib.models.label_colors import label_color
 from NNMambaLib.models.manifest import Label, Manifest, label_from_dict
@@ -145,11 +146,12 @@ class Segmentation(Task[SegmentationResult]):
 
         writable = without_shear(result)
         provenance = provenance_metadata(writable.provenance)
-        write_segmentation(writable, files["output"])
-        for name in ("probabilities", "uncertainty"):
-            extra = getattr(writable, name)
-            if extra is not None and name in files:
-                write_volume(extra, files[name], provenance)
+        with files_together():
+            write_segmentation(writable, files["output"])
+            for name in ("probabilities", "uncertainty"):
+                extra = getattr(writable, name)
+                if extra is not None and name in files:
+                    write_volume(extra, files[name], provenance)
         return writable.provenance.notices[len(result.provenance.notices) :]
 
     def evaluate(self, prediction: str, reference: str, tolerance: float, label_names: Mapping[int, str]) -> Report:

@@ -209,7 +209,7 @@ class Task(ABC, Generic[R]):
 
     @abstractmethod
     def write(self, result: R, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
-        """Write files, by their options' names; return notices on how they differ from the result.
+        """Write files, by their options' names, all or none; return notices on how they differ from the result.
 
         Args:
             volume: the first of those that the result is of.

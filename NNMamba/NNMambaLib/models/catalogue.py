@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from NNMambaLib.errors import ModelError
+from NNMambaLib.file_names import check_name
 from NNMambaLib.models.package import MANIFEST_FILE, ModelPackage, open_package
 
 FOLDER_VARIABLE = "NNMAMBA_MODELS"
@@ -69,6 +70,7 @@ def find_package(model: str | Path | ModelPackage) -> ModelPackage:
     """
     if isinstance(model, ModelPackage):
         return model
+    check_name(model, ModelError)
     packages = installed_packages()
     if str(model) in packages:
         return open_package(packages[str(model)])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NNMambaLib.errors import ModelError, OutputError
+from NNMambaLib.file_placement import flush_files, flush_folder
 from NNMambaLib.files import make_folder
 from NNMambaLib.models.catalogue import bundled_folder, installed_packages, user_folder
 from NNMambaLib.models.limits import MAX_TEXT_BYTES
@@ -51,7 +52,9 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
             left_out = _unpack(source, copy) if source.is_file() else _copy(source, copy)
             # The copy is what is verified, not its source.
             open_package(copy).load()
+            flush_files(copy)
             _put_in_place(copy, target, Path(folder))
+            flush_folder(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
@@ -100,15 +103,15 @@ def _places(name: str) -> list[Path]:
 def _put_in_place(copy: Path, target: Path, folder: Path) -> None:
     """Move a package to its place; what was there goes to `folder`, and back if the move fails."""
     moved = {old: folder / f"old-{old.name}" for old in _places(target.name)}
-    done = []
     try:
         for old, aside in moved.items():
             os.replace(old, aside)
-            done.append(old)
         os.replace(copy, target)
-    except OSError:
-        for old in done:
-            os.replace(moved[old], old)
+    except BaseException:
+        # An interruption may come between two moves, or after the last.
+        for old, aside in moved.items() if copy.exists() else ():
+            if os.path.lexists(aside):
+                os.replace(aside, old)
         raise
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NNMambaLib.errors import ModelError
-from NNMambaLib.files import atomic_file, make_folder
+from NNMambaLib.file_names import check_name
+from NNMambaLib.files import files_together, make_folder, remove_file, write_bytes
 from NNMambaLib.models.limits import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
 from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, folder_in_zip, open_zip
@@ -105,6 +106,7 @@ def open_package(path: str | Path) -> ModelPackage:
     Raises:
         ModelError: if there is none, or its manifest is missing or wrong.
     """
+    check_name(path, ModelError)
     path = Path(path)
     manifest, sha256 = parse_manifest(_text(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
     with _reading(path, WEIGHTS_FILE):
@@ -117,7 +119,7 @@ def open_package(path: str | Path) -> ModelPackage:
 def write_package(
     folder: str | Path, manifest: Manifest, network: nn.Module, half: bool = False, card: str | None = None
 ) -> ModelPackage:
-    """Write a package to a folder, which is created if need be; a package there is replaced.
+    """Write a package to a folder, which is created if need be; a package there is replaced, whole or not at all.
 
     Args:
         half: store floating-point weights in half precision, except tensors with values beyond its range, such as
@@ -132,13 +134,17 @@ def write_package(
 
     content = network_to_bytes(network, manifest.network, manifest.name, half)
     sha256 = hashlib.sha256(content).hexdigest()
-    files = {WEIGHTS_FILE: content, MANIFEST_FILE: format_manifest(manifest, sha256).encode()}
-    if card is not None:
-        files[CARD_FILE] = card.encode()
+    text = format_manifest(manifest, sha256).encode()
     folder = make_folder(folder)
-    for name, data in files.items():
-        with atomic_file(folder / name) as temporary:
-            temporary.write_bytes(data)
+    with files_together():
+        write_bytes(content, folder / WEIGHTS_FILE)
+        if card is None:
+            # Of a package that is replaced.
+            remove_file(folder / CARD_FILE)
+        else:
+            write_bytes(card.encode(), folder / CARD_FILE)
+        # The last: by it a package is known to be complete.
+        write_bytes(text, folder / MANIFEST_FILE)
     return ModelPackage(folder, manifest, sha256)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import qt
 
+from NNMambaLib.runtime.child_python import safe_variables
+
 _START_MS = 10_000
 
 
@@ -30,6 +32,10 @@ class QtTransport:
         self._buffer, self._on_line, self._on_exit = b"", on_line, on_exit
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        for name, value in safe_variables().items():
+            environment.insert(name, value)
+        process.setProcessEnvironment(environment)
         process.start(command[0], list(command[1:]))
         if not process.waitForStarted(_START_MS):
             raise OSError(process.errorString())

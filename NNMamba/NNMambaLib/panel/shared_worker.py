@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import slicer
 
+from NNMambaLib.runtime.child_python import find_program
 from NNMambaLib.worker.client import IDLE_SECONDS, WorkerClient
 from NNMambaLib.worker.subprocess_transport import SubprocessTransport
 
@@ -63,7 +63,7 @@ def _share() -> _Shared:
     global _shared
     if _shared is None:
         # In Slicer, sys.executable is the application; PythonSlicer is its interpreter.
-        python = shutil.which("PythonSlicer") or sys.executable
+        python = find_program("PythonSlicer") or sys.executable
         if _has_application():
             from NNMambaLib.panel.qt_transport import QtTransport
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+_WINDOWS = sys.platform == "win32"
 
 
 def python_command(program: str, python: str = sys.executable) -> list[str]:
@@ -16,14 +19,48 @@ def python_command(program: str, python: str = sys.executable) -> list[str]:
     return [python, "-P", "-c", program]
 
 
-def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment for such a program: ``PYTHONPATH`` without entries that mean the working directory.
+def safe_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables that such a program, and those that it starts, must have other than this one.
 
-    An empty entry, as in ``PYTHONPATH=$PYTHONPATH:/folder`` where the variable was not set, means that folder too.
+    ``PYTHONPATH`` loses the entries that depend on the working directory. An empty one, as in
+    ``PYTHONPATH=$PYTHONPATH:/folder`` where the variable was not set, means that folder itself.
     """
-    child = dict(environment)
-    if "PYTHONPATH" in child:
-        entries = child["PYTHONPATH"].split(os.pathsep)
-        kept = [entry for entry in entries if os.path.normpath(entry) != os.curdir]
-        child["PYTHONPATH"] = os.pathsep.join(kept)
-    return child
+    safe = {"PYTHONSAFEPATH": "1"}
+    if "PYTHONPATH" in environment:
+        entries = environment["PYTHONPATH"].split(os.pathsep)
+        safe["PYTHONPATH"] = os.pathsep.join(entry for entry in entries if os.path.isabs(entry))
+    return safe
+
+
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the whole environment for such a program."""
+    return {**environment, **safe_variables(environment)}
+
+
+@contextmanager
+def safe_children() -> Iterator[None]:
+    """Let the processes that a library starts within the block have `child_environment`: it offers no other way."""
+    before = {name: os.environ.get(name) for name in safe_variables()}
+    os.environ |= safe_variables()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program in one of the folders that ``PATH`` names absolutely, or None.
+
+    Unlike with `shutil.which`, it is never one in the working directory, where Windows looks first.
+    """
+    endings = os.environ.get("PATHEXT", ".EXE").split(os.pathsep) if _WINDOWS else [""]
+    for folder in os.get_exec_path():
+        for ending in endings if os.path.isabs(folder) else ():
+            path = os.path.join(folder, name + ending)
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+    return None

@@ -22,6 +22,6 @@ def refuse_after_fork() -> None:
     """
     if _used_in and os.getpid() not in _used_in:
         raise BackendError(
-            "This process was forked from one in which the engine had run, and cannot run it again: start processes "
-            'with spawn (multiprocessing.get_context("spawn")).'
+            "This process was forked from one in which the engine or a training had run, and can run neither: start "
+            'processes with spawn (multiprocessing.get_context("spawn")).'
         )

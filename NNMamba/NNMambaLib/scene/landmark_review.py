@@ -7,6 +7,7 @@ list's own space in the attributes, in world space elsewhere.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.files import atomic_file
+from NNMambaLib.files import write_text
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.scene.landmarks import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
 
@@ -103,16 +104,17 @@ def write_review(node: slicer.vtkMRMLMarkupsNode, path: str | Path) -> None:
         OutputError: if the file cannot be written.
     """
     axes = ("R", "A", "S")
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["landmark", "confidence", "state", *(f"{axis} mm" for axis in axes), *(f"predicted {a} mm" for a in axes)]
-        )
-        for landmark in reviewed_landmarks(node):
-            positions = [landmark.position or ("",) * 3, landmark.predicted or ("",) * 3]
-            numbers = [value if value == "" else f"{value:.4f}" for position in positions for value in position]
-            writer.writerow([landmark.name, f"{landmark.confidence:.4f}", landmark.state.value, *numbers])
-        writer.writerow([f"{node.GetName()}: {node.GetAttribute('NNMamba.Model')}. {RESEARCH_USE}"])
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(
+        ["landmark", "confidence", "state", *(f"{axis} mm" for axis in axes), *(f"predicted {a} mm" for a in axes)]
+    )
+    for landmark in reviewed_landmarks(node):
+        positions = [landmark.position or ("",) * 3, landmark.predicted or ("",) * 3]
+        numbers = [value if value == "" else f"{value:.4f}" for position in positions for value in position]
+        writer.writerow([landmark.name, f"{landmark.confidence:.4f}", landmark.state.value, *numbers])
+    writer.writerow([f"{node.GetName()}: {node.GetAttribute('NNMamba.Model')}. {RESEARCH_USE}"])
+    write_text(table.getvalue(), path)
 
 
 def _state(position: tuple[float, ...] | None, predicted: list[float] | None) -> ReviewState:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import TrainingError
+from NNMambaLib.file_names import check_name
 from NNMambaLib.models import limits
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
@@ -87,7 +88,10 @@ def read_configuration(path: str | Path | None) -> Configuration:
     Raises:
         TrainingError: if the file cannot be read, has an unknown key, or a value that is not allowed.
     """
-    return Configuration() if path is None else make_configuration(_content(Path(path)), str(path))
+    if path is None:
+        return Configuration()
+    check_name(path, TrainingError)
+    return make_configuration(_content(Path(path)), str(path))
 
 
 def make_configuration(content: dict[str, Any], source: str = "The configuration") -> Configuration:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.files import atomic_file, make_folder
+from NNMambaLib.files import files_together, make_folder, write_json
 from NNMambaLib.models.zip_files import MANIFEST_FILE
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
@@ -75,17 +75,18 @@ class RunFolder:
             OutputError: if they differ, as the data have changed.
         """
         make_folder(self.path)
-        if not self._record.is_file():
-            _write(self._record, {"task": task, **as_json(given)})
-        for path, content in ((self.configuration, as_json(resolved)), (self.split, asdict(split))):
-            content = json.loads(json.dumps(content))
-            if not path.is_file():
-                _write(path, content)
-            elif _read(path) != content:
-                raise OutputError(
-                    f"The data have changed since the training in {self.path} began ({path.name} would differ): choose "
-                    "another folder, or start again (--overwrite)."
-                )
+        with files_together():
+            if not self._record.is_file():
+                write_json({"task": task, **as_json(given)}, self._record)
+            for path, content in ((self.configuration, as_json(resolved)), (self.split, asdict(split))):
+                content = json.loads(json.dumps(content))
+                if not path.is_file():
+                    write_json(content, path)
+                elif _read(path) != content:
+                    raise OutputError(
+                        f"The data have changed since the training in {self.path} began ({path.name} would differ): "
+                        "choose another folder, or start again (--overwrite)."
+                    )
 
     def remove_prepared(self) -> None:
         """Remove the prepared cases, which only training needs."""
@@ -115,8 +116,3 @@ def _read(path: Path) -> Any:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} is damaged ({error}): start again (--overwrite).") from error
-
-
-def _write(path: Path, content: Any) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

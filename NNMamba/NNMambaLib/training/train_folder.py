@@ -12,8 +12,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.file_names import check_name, check_names_within
+from NNMambaLib.files import files_together
 from NNMambaLib.models.package import write_package
 from NNMambaLib.runtime.devices import training_device
+from NNMambaLib.runtime.forks import note_use, refuse_after_fork
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.prepared import open_case
 from NNMambaLib.training.data.samples import Samples
@@ -72,7 +76,12 @@ def train_folder(
         TrainingError: if the configuration cannot be used, or the training does not converge.
         ModelError: if the network's variant is not for the task, or the model could not be packaged.
         OutputError: if the output folder holds something else, or cannot be written to.
+        BackendError: if the process was forked from one in which an engine or a training has run.
     """
+    refuse_after_fork()
+    note_use()
+    check_names_within(data, VolumeError)
+    check_name(output, OutputError)
     target = training_device(device)
     with process_group(target):
         cases, run = TASKS[task](Path(data)), RunFolder(output)
@@ -131,12 +140,13 @@ class _Training:
         """Recalibrate and validate the trained network and write its package; return the metrics."""
         network = trainer.result()
         self._recalibrate(network)
-        scores = self._validate(network, self.run.validation_picture)
-        metrics = self.task.metrics(scores)
-        # A run that was killed after its last checkpoint may lack them.
-        self._write_curves(trainer.history)
-        manifest = make_manifest(self.run.name, self.task, self.plan, metrics, scores)
-        write_package(self.run.model, manifest, network, card=model_card(manifest))
+        with files_together():
+            scores = self._validate(network, self.run.validation_picture)
+            metrics = self.task.metrics(scores)
+            # A run that was killed after its last checkpoint may lack them.
+            self._write_curves(trainer.history)
+            manifest = make_manifest(self.run.name, self.task, self.plan, metrics, scores)
+            write_package(self.run.model, manifest, network, card=model_card(manifest))
         self.run.remove_prepared()
         return metrics
 
@@ -167,5 +177,6 @@ class _Training:
         return scores
 
     def _write_curves(self, history: list[CurvePoint]) -> None:
-        write_curves(history, self.run.curves_table)
-        plot_curves(history, self.run.curves_picture)
+        with files_together():
+            write_curves(history, self.run.curves_table)
+            plot_curves(history, self.run.curves_picture)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.file_names import check_name
 from NNMambaLib.volumes.dicom_slice import Slice, read_slice, smallest_integer
 from NNMambaLib.volumes.volume import Volume
 from NNMambaLib.volumes.voxel_data import check_memory
@@ -68,6 +69,8 @@ def _files(folder: Path) -> list[Slice]:
         paths = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise not_opened(folder, error) from error
+    for path in paths:
+        check_name(path, VolumeError)
     return [image for path in paths if (image := read_slice(path)) is not None]
 
 

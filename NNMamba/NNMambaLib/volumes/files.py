@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.files import atomic_file, check_name
+from NNMambaLib.file_names import check_name
+from NNMambaLib.files import atomic_file
 from NNMambaLib.volumes import metaimage_header, nifti_header, nrrd_header
 from NNMambaLib.volumes.checks import check_grid, check_voxels
 from NNMambaLib.volumes.volume import Grid, Volume

@@ -184,14 +184,14 @@ def test_volume_smaller_than_half_a_patch(refused, tmp_path, capsys, segmentatio
     )
     arguments = ["segment", str(path), "--model", str(segmentation_package.path), "--output", str(tmp_path / "s.nrrd")]
     assert cli.main([*arguments, "--pad-small"]) == 0
-    assert "Note: padded: 20x20x32 voxels where the model's patch has 32x32x32." in capsys.readouterr().err
+    assert "Note: padded from 20x20x32 to 32x32x32 voxels: the model's patch has 32x32x32." in capsys.readouterr().err
 
 
 def test_volume_a_little_smaller_than_a_patch_is_padded_and_noted(tmp_path, segmentation_package, capsys):
     path = _written(tmp_path / "small.nrrd", _voxels((32, 30, 31)))
     arguments = ["segment", str(path), "--model", str(segmentation_package.path), "--output", str(tmp_path / "s.nrrd")]
     assert cli.main(arguments) == 0
-    assert "Note: padded: 31x30x32" in capsys.readouterr().err
+    assert "Note: padded from 31x30x32 to 32x32x32 voxels" in capsys.readouterr().err
 
 
 def test_wrong_channel_count(refused, tmp_path, good, landmarks_package):

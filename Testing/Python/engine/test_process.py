@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.forked import run_in_fork
 from NNMambaLib.cli import main
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import BackendError
@@ -200,24 +200,14 @@ def test_signals_that_are_ignored_stay_so(tmp_path):
     run([sys.executable, "-c", textwrap.dedent(code)])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_fork_after_use_is_refused(segmentation_package):
     volume = Volume(np.zeros((1, 32, 32, 32), np.float32), np.diag([3.0, 3.0, 3.0, 1.0]))
     engine = Engine("cpu", "torch")
     engine.segment(volume, segmentation_package)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for use in (lambda: Engine("cpu"), lambda: engine.segment(volume, segmentation_package)):
-                with pytest.raises(BackendError, match="start processes with spawn"):
-                    use()
-            code = 0
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + 20
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-        time.sleep(0.02)
-    assert ended[1] == 0
+
+    def use():
+        for way in (lambda: Engine("cpu"), lambda: engine.segment(volume, segmentation_package)):
+            with pytest.raises(BackendError, match="start processes with spawn"):
+                way()
+
+    run_in_fork(use)

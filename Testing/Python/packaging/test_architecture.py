@@ -20,33 +20,33 @@ ARROWS = {
     "segmentation_file": "export",
     "modules": "models networks.scan panel panel.hub scene support volumes worker",
     "panel.hub": "errors files models panel progress runtime support worker",
-    "panel": "engine errors export models progress results scene worker",
+    "panel": "engine errors export models progress results runtime scene worker",
     "cli": "commands runtime",
     "commands": (
-        "NNMambaLib engine errors files inference models networks networks.scan progress results runtime "
+        "NNMambaLib engine errors file_names files inference models networks networks.scan progress results runtime "
         "scene support training training.configuration volumes"
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
         "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads NNMambaBrainModels.synthesis "
-        "engine evaluation export inference models networks results training.calibration training.loop "
+        "engine evaluation export files inference models networks results training.calibration training.loop "
         "training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_structures": (
-        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
-        "NNMambaBrainModels.synthesis engine export models networks training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads NNMambaBrainModels.synthesis "
+        "engine export files models networks training.loop training.objectives volumes"
     ),
     "NNMambaBrainModels.brain_scan_check": (
-        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads "
-        "NNMambaBrainModels.synthesis engine evaluation export files inference models networks results "
-        "training.calibration training.loop training.objectives volumes"
+        "NNMambaBrainModels NNMambaBrainModels.command_line NNMambaBrainModels.heads NNMambaBrainModels.synthesis "
+        "engine evaluation export files inference models networks results runtime training.calibration training.loop "
+        "training.objectives volumes"
     ),
     "NNMambaBrainModels": "NNMambaBrainModels.command_line networks training.loop training.objectives",
     "NNMambaBrainModels.synthesis": "NNMambaBrainModels.heads inference models",
-    "NNMambaBrainModels.heads": "NNMambaBrainModels.command_line models volumes",
+    "NNMambaBrainModels.heads": "NNMambaBrainModels.command_line files models runtime volumes",
     "NNMambaBrainModels.command_line": "",
     "training": (
-        "NNMambaLib errors files inference models networks progress results runtime strict_json "
+        "NNMambaLib errors file_names files inference models networks progress results runtime strict_json "
         "training.configuration training.data training.loop training.tasks volumes"
     ),
     "training.tasks": (
@@ -56,7 +56,7 @@ ARROWS = {
     "training.calibration": "models",
     "training.validation_picture": "export files models training.data volumes",
     "training.data": "errors evaluation export files inference models strict_json training.configuration volumes",
-    "training.configuration": "errors models networks strict_json training.loop volumes",
+    "training.configuration": "errors file_names models networks strict_json training.loop volumes",
     "training.loop": "errors files networks runtime training.objectives",
     "training.objectives": "errors networks",
     "support": (
@@ -71,17 +71,19 @@ ARROWS = {
         "NNMambaLib errors evaluation export files kernels models networks networks.scan progress results "
         "runtime volumes"
     ),
-    "evaluation": "errors export files strict_json volumes",
+    "evaluation": "errors export file_names files strict_json volumes",
     "export": "errors files models results runtime strict_json volumes",
     "results": "models volumes",
-    "models": "errors files networks runtime strict_json volumes",
-    "volumes": "errors files runtime",
+    "models": "errors file_names file_placement files networks runtime strict_json volumes",
+    "volumes": "errors file_names files runtime",
     "networks.folding": "networks networks.convolution networks.scan",
     "networks": "errors networks.convolution networks.scan",
     "networks.scan": "errors kernels networks.convolution runtime",
     "networks.convolution": "",
     "progress": "errors",
-    "files": "errors runtime",
+    "files": "errors file_names file_placement",
+    "file_placement": "errors runtime",
+    "file_names": "errors",
     "runtime": "errors",
     "strict_json": "",
     "kernels": "",
@@ -99,9 +101,8 @@ INSIDE_FUNCTIONS = {
         commands.benchmark: networks.scan.selective_scan support.speed torch
         commands.console: rich.console rich.progress
         commands.demo: scene.headless scene.result_picture scene.results scene.volumes volumes.files
-        commands.evaluate: files
         commands.random_model: support.random_package
-        commands.run_model: files inference.memory_plan volumes.files
+        commands.run_model: inference.memory_plan volumes.files
         commands.train: training.configuration training.train_folder
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
@@ -175,7 +176,7 @@ INSIDE_FUNCTIONS = {
     """,
     "Tasks are known to Slicer's process and to the command line's help: what a run or a file takes waits for it.": """
         inference.answers: torch
-        inference.classification: evaluation.report export.classification_report export.segmentation_file files
+        inference.classification: evaluation.report export.classification_report export.segmentation_file
         inference.classification: inference.memory_plan inference.occlusion torch volumes.files volumes.resampling
         inference.landmarks: evaluation.report export.markups_file inference.memory_plan inference.sliding_window
         inference.landmarks: inference.tile_predictor torch

@@ -197,3 +197,20 @@ def test_window_stays_alive_during_a_job(host, panel, widget):
         run(host, widget)
     # Far above what the benchmark asks for: this machine may be busy with something else.
     assert beat.longest_ms < 1000
+
+
+@pytest.mark.parametrize("search", [":", ".:"])
+def test_the_process_runs_no_file_of_the_working_directory(host, tmp_path, monkeypatch, search):
+    from NNMambaLib.panel.qt_transport import QtTransport
+    from NNMambaLib.runtime.child_python import python_command
+
+    for name in ("queue", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("open('it-ran', 'w').close()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", search.replace(":", os.pathsep))
+    lines, codes = [], []
+    QtTransport().start(python_command("import queue; print(queue.__name__)"), lines.append, codes.append)
+    host.wait(lambda: codes, 20)
+    assert lines[0].strip() == b"queue"
+    assert codes == [0]
+    assert not (tmp_path / "it-ran").exists()

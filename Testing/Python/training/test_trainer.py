@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from helpers.forked import run_in_fork
+from helpers.full_disk import largest_file, silent_loss  # noqa: F401
 from helpers.training_cubes import Cubes
-from NNMambaLib.errors import TrainingError
+from NNMambaLib.errors import BackendError, OutputError, TrainingError
 from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.optimization import learning_rate
 from NNMambaLib.training.loop.settings import TrainingSettings
@@ -17,6 +20,7 @@ from NNMambaLib.training.loop.trainer import Trainer
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
+from NNMambaLib.training.train_folder import train_folder
 
 pytest.importorskip("monai", reason="the extra train is not installed")
 
@@ -164,6 +168,35 @@ def test_a_damaged_checkpoint_is_named(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"checkpoint\.pt .*: remove it to train from the start\.$"):
         Trainer.resume(OBJECTIVES["segmentation"], path, device="cpu")
+
+
+def test_a_checkpoint_on_a_full_disk_leaves_the_earlier_one(tmp_path, silent_loss):  # noqa: F811
+    trainer, path = make_trainer(), tmp_path / "checkpoint.pt"
+    trainer.save(path)
+    trainer.step = 3
+    with largest_file(1000), pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written .*: check space"):
+        trainer.save(path)
+    silent_loss(0.9)
+    with pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written \(a part is missing\): check space"):
+        trainer.save(path)
+    assert Trainer.resume(OBJECTIVES["segmentation"], path, device="cpu").step == 0
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_after_a_fork_is_refused(tmp_path):
+    trainer = train(make_trainer(steps=2), tmp_path / "checkpoint.pt")
+
+    def use():
+        configuration = Configuration()
+        for way in (
+            make_trainer,
+            lambda: train(trainer, tmp_path / "checkpoint.pt"),
+            lambda: train_folder("segmentation", tmp_path, tmp_path / "run", configuration),
+        ):
+            with pytest.raises(BackendError, match="start processes with spawn"):
+                way()
+
+    run_in_fork(use)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):

@@ -7,10 +7,12 @@ import stat
 import numpy as np
 import pytest
 
+from helpers.failing_renames import refuse_links
 from helpers.full_disk import largest_file, silent_loss  # noqa: F401
 from NNMambaLib import cli
 from NNMambaLib.errors import OutputError
-from NNMambaLib.files import atomic_file, check_writable, same_file, write_json, write_text
+from NNMambaLib.file_names import same_file
+from NNMambaLib.files import atomic_file, check_writable, write_json, write_text
 from NNMambaLib.runtime.leftovers import temporary_prefix
 from NNMambaLib.volumes.files import read_volume, write_volume
 from NNMambaLib.volumes.volume import Volume
@@ -147,17 +149,10 @@ def test_files_of_the_same_name_in_other_folders_are_two(tmp_path):
 # --- files that appear, and temporary names ----------------------------------------------------------------------
 
 
-def _refuse_links(monkeypatch):
-    def refuse(*arguments, **options):
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
-
-
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path, links, monkeypatch):
     if not links:
-        _refuse_links(monkeypatch)
+        refuse_links(monkeypatch)
     path = check_writable(tmp_path / "out.nrrd")
     path.write_bytes(b"of another job")
     with pytest.raises(OutputError, match=r"has appeared while the job ran and was kept: choose another name"):
@@ -169,7 +164,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path, links, monkeypatch):
 @pytest.mark.parametrize("links", [True, False])
 def test_a_free_name_is_taken_and_an_overwritten_one_replaced(tmp_path, links, monkeypatch):
     if not links:
-        _refuse_links(monkeypatch)
+        refuse_links(monkeypatch)
     path = check_writable(tmp_path / "out.nrrd")
     write_volume(_NOISE, path)
     assert np.array_equal(read_volume(path).array, _NOISE.array)
@@ -214,7 +209,7 @@ def test_pipes_devices_and_dangling_links_are_not_outputs(tmp_path):
 
 
 def test_an_output_name_that_is_not_utf_8_is_refused_before_the_work(tmp_path):
-    with pytest.raises(OutputError, match=r"\\udcff\.nrrd is not a name in UTF-8"):
+    with pytest.raises(OutputError, match=r"\\xff\.nrrd is not UTF-8: rename it, or give another"):
         check_writable(tmp_path / "\udcff.nrrd")
 
 

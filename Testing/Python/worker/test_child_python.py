@@ -1,12 +1,16 @@
 """Interpreters that this program starts run nothing that lies in the working directory."""
 
+import multiprocessing
+import os
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from NNMambaLib.errors import OutputError
-from NNMambaLib.runtime.child_python import child_environment
+from NNMambaLib.runtime import child_python
+from NNMambaLib.runtime.child_python import child_environment, find_program, safe_children
 from NNMambaLib.scene import rendering
 from NNMambaLib.worker.questions import Question
 
@@ -43,7 +47,46 @@ def test_rendering_probe(hostile_folder, monkeypatch):
     assert not (hostile_folder / "it-ran").exists()
 
 
+def test_processes_that_a_library_starts(hostile_folder):
+    before = dict(os.environ)
+    with safe_children():
+        process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0,))
+        process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert not (hostile_folder / "it-ran").exists()
+    assert dict(os.environ) == before
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="paths are separated by colons")
 def test_search_path_keeps_the_users_folders():
-    assert child_environment({"PYTHONPATH": ":/a:.:./:b"}) == {"PYTHONPATH": "/a:b"}
-    assert child_environment({"HOME": "/a"}) == {"HOME": "/a"}
+    assert child_environment({"PYTHONPATH": ":/a:.:b:./c:/d"}) == {"PYTHONPATH": "/a:/d", "PYTHONSAFEPATH": "1"}
+    assert child_environment({"HOME": "/a"}) == {"HOME": "/a", "PYTHONSAFEPATH": "1"}
+
+
+@pytest.fixture(params=["", ".EXE"], ids=["as here", "as on Windows"])
+def programs(tmp_path, monkeypatch, request):
+    """A program in the working directory, and one of the same name in a folder of its own; returns their files."""
+    monkeypatch.setattr(child_python, "_WINDOWS", bool(request.param))
+    monkeypatch.setenv("PATHEXT", request.param)
+    files = []
+    for folder in ("data", "bin"):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / f"PythonSlicer{request.param}")
+        files[-1].touch(0o755)
+    monkeypatch.chdir(tmp_path / "data")
+    return files
+
+
+@pytest.mark.parametrize("before", ["", ".", "../data"])
+def test_a_program_of_the_working_directory_is_not_taken(programs, monkeypatch, before):
+    monkeypatch.setenv("PATH", os.pathsep.join([before, str(programs[1].parent)]))
+    assert find_program("PythonSlicer") == str(programs[1])
+    monkeypatch.setenv("PATH", before)
+    assert find_program("PythonSlicer") is None
+
+
+def test_what_is_no_program_is_not_taken(programs, monkeypatch):
+    programs[1].chmod(0o644)
+    monkeypatch.setenv("PATH", str(programs[1].parent))
+    assert find_program("PythonSlicer") is None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from NNMambaLib.errors import TrainingError
-from NNMambaLib.files import make_folder
+from NNMambaLib.files import atomic_folder, make_folder
 from NNMambaLib.inference.preprocessing import Prepared, prepare
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.training.data.case import Case, read_case
@@ -46,21 +45,19 @@ def prepare_case(
 
     Raises:
         VolumeError: as in `prepare`.
-        TrainingError: if it cannot be written.
+        OutputError: if it cannot be written.
     """
     target = folder / case.name
     if target.is_dir():
         return
     prepared = prepare(read_case(case), specification)
     arrays = {_ARRAY: prepared.array, _MATRIX: prepared.grid.matrix, **make_reference(case, prepared.grid)}
-    partial = make_folder(folder / f".partial-{case.name}")
-    try:
+    make_folder(folder)
+    with atomic_folder(target) as partial:
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array)
-        partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise TrainingError(f"{target} cannot be written ({error.strerror}): check space and permissions.") from error
+            if not np.array_equal(np.load(partial / f"{name}.npy", mmap_mode="r"), array):
+                raise OSError(errno.EIO, "what was read back differs")
 
 
 def open_case(folder: Path, name: str) -> PreparedCase:

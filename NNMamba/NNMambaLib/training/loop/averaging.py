@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from NNMambaLib.runtime.child_python import safe_children
+
 
 @torch.no_grad()
 def move_average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
@@ -40,7 +42,9 @@ def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
         norm.reset_running_stats()
         norm.momentum = None
     network.train()
-    for intensity, _ in loader:
+    with safe_children():
+        batches = iter(loader)
+    for intensity, _ in batches:
         network(intensity.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

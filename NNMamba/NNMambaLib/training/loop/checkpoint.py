@@ -8,24 +8,23 @@ from typing import Any
 import torch
 
 from NNMambaLib.errors import TrainingError
-from NNMambaLib.files import make_folder
+from NNMambaLib.files import atomic_file, make_folder
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """Write a checkpoint; an earlier one is replaced once the new one is complete.
 
     Raises:
-        TrainingError: if it cannot be written.
+        OutputError: if it cannot be written.
     """
     path = Path(path)
     make_folder(path.parent)
-    partial = path.with_suffix(".partial")
-    try:
-        torch.save(content, partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise TrainingError(f"{path} cannot be written ({reason}): check space and permissions.") from error
+    with atomic_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:
+            # torch's writer of archives has no other.
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.variants import build
+from NNMambaLib.runtime.child_python import safe_children
 from NNMambaLib.runtime.devices import training_device
+from NNMambaLib.runtime.forks import note_use, refuse_after_fork
 from NNMambaLib.training.loop.averaging import move_average
 from NNMambaLib.training.loop.checkpoint import read_checkpoint, write_checkpoint
 from NNMambaLib.training.loop.distributed import mean_over_processes, process_count, rank
@@ -58,9 +60,15 @@ class Trainer:
         settings: how.
         device: such as ``cpu``; ``auto`` takes a CUDA device where there is one.
         backend: of the selective scan.
+
+    Raises:
+        BackendError: if the process was forked from one in which an engine or a training has run.
+        TrainingError: if the device has no such precision.
     """
 
     def __init__(self, objective: Objective, settings: TrainingSettings, device: str = "auto", backend: str = "auto"):
+        refuse_after_fork()
+        note_use()
         self.objective = objective
         self.settings = TrainingSettings(**_settings_dict(settings))
         self.device = training_device(device)
@@ -98,9 +106,12 @@ class Trainer:
             validate: returns the metrics of the network that `result` returns; of several processes, in the first.
             after_step: called with the steps done.
         """
+        refuse_after_fork()
         settings = self.settings
         losses = []
-        for intensity, target in self._loader(make_dataset):
+        with safe_children():
+            batches = iter(self._loader(make_dataset))
+        for intensity, target in batches:
             losses.append(self._update(intensity, target))
             after_step(self.step)
             last = self.step == settings.steps
