@@ -53,6 +53,11 @@ VARIANTS: dict[str, Variant] = {
     "V1-SEG": Variant("segmentation of paper v1 (Res-Mamba)", EncoderDecoder, {"stage_mamba": LayerNormMamba}),
     "V1-LAND": Variant("landmarks of paper v1 (Mamba after the stem)", EncoderDecoder, {"stem_mamba": LayerNormMamba}),
     "CLS": Variant("classification as published", Classifier, {"stem_mamba": _MIC_SINGLE}),
+    "CLS-MAX": Variant(
+        "classification, ours: mean and largest value of every stage, 64 hidden units, no dropout",
+        Classifier,
+        {"stem_mamba": _MIC_SINGLE, "hidden": 64, "pool_largest": True, "dropout": 0.0},
+    ),
     "CLS-SEQ": Variant(
         "classification with channel-sequential learning",
         Classifier,
