@@ -1,4 +1,4 @@
-"""What classifiers learn of few volumes: nnMamba, published and by our recipe, against MONAI's resnet10.
+"""What classifiers learn in few steps: nnMamba, published and by our recipe, against MONAI's resnet10.
 
     python Testing/Benchmarks/training_quality.py --seeds 0 1 2 --json figures.json
 
@@ -143,7 +143,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4, help="volumes of a step (4)")
     parser.add_argument("--rate", type=float, default=1e-3, help="largest learning rate (0.001)")
     parser.add_argument("--size", type=int, default=32, help="voxels along each axis (32)")
-    parser.add_argument("--cases", type=int, default=24, help="volumes to learn from (24)")
+    parser.add_argument("--cases", type=int, default=300, help="volumes to learn from (300)")
     parser.add_argument("--tests", type=int, default=64, help="volumes to test with (64)")
     parser.add_argument("--json", type=Path, help="also write the figures of every training there")
     parser.add_argument("--one", help=argparse.SUPPRESS)
