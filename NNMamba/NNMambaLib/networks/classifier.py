@@ -22,6 +22,9 @@ class Classifier(Encoder):
         sequence_mamba: makes the Mamba block over the seven groups of 2C pooled features, the paper's
             channel-sequential learning; needs `pool_all_stages`.
         dropout: probability of dropping a hidden feature in training.
+        hidden: hidden units of the perceptron; None for C, as published.
+        pool_largest: pool the largest value over the volume beside the mean (twice the features), so that what is
+            small is not averaged away; not with `sequence_mamba`.
     """
 
     def __init__(
@@ -33,6 +36,8 @@ class Classifier(Encoder):
         pool_all_stages: bool = True,
         sequence_mamba: MambaFactory | None = None,
         dropout: float = 0.5,
+        hidden: int | None = None,
+        pool_largest: bool = False,
     ):
         super().__init__(in_channels, base_width, stem_mamba=stem_mamba)
         self.pool_all_stages = pool_all_stages
@@ -40,9 +45,11 @@ class Classifier(Encoder):
         if sequence_mamba is not None:
             # A sequence of one, because the authors' checkpoints name its weights mamba_seq.mamba.*
             self.mamba_seq = nn.Sequential(OrderedDict(mamba=sequence_mamba(2 * base_width)))
-        features = (14 if pool_all_stages else 8) * base_width
+        self.pool_largest = pool_largest
+        features = (14 if pool_all_stages else 8) * base_width * (2 if pool_largest else 1)
+        hidden = base_width if hidden is None else hidden
         self.mlp = nn.Sequential(
-            nn.Linear(features, base_width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(base_width, out_channels)
+            nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_channels)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,4 +66,6 @@ class Classifier(Encoder):
         return self.mlp(mixed.flatten(1))
 
     def _pool(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((2, 3, 4), dtype=cast(nn.Linear, self.mlp[0]).weight.dtype)
+        dtype = cast(nn.Linear, self.mlp[0]).weight.dtype
+        mean = x.mean((2, 3, 4), dtype=dtype)
+        return torch.cat([mean, x.amax((2, 3, 4)).to(dtype)], dim=1) if self.pool_largest else mean

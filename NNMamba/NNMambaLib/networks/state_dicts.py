@@ -96,6 +96,9 @@ def _variant_and_output(state) -> tuple[str, str]:
         # The classifier of paper v1 pools the last stage alone, which has eight times the stem's channels.
         if features == 8 * stem:
             return "V1-CLS", "mlp.3.weight"
+        # Ours pools mean and largest value of all three stages, which have 14 times the stem's channels.
+        if features == 28 * stem:
+            return "CLS-MAX", "mlp.3.weight"
         return "CLS-SEQ" if any(key.startswith("mamba_seq.") for key in state) else "CLS", "mlp.3.weight"
     output = "conv8.conv.3.weight"
     if any(key.startswith("mamba_layer_stem.") for key in state):

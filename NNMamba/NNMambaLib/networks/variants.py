@@ -1,4 +1,4 @@
-"""The published combinations of nnMamba by name."""
+"""The published combinations of nnMamba, and one of ours, by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MIC_SINGLE = partial(ConvMamba, d_state=8, fuse=True)
 
 @dataclass(frozen=True)
 class Variant:
-    """One published combination.
+    """One combination.
 
     Attributes:
         summary: what it is, for lists.
@@ -53,6 +53,11 @@ VARIANTS: dict[str, Variant] = {
     "V1-SEG": Variant("segmentation of paper v1 (Res-Mamba)", EncoderDecoder, {"stage_mamba": LayerNormMamba}),
     "V1-LAND": Variant("landmarks of paper v1 (Mamba after the stem)", EncoderDecoder, {"stem_mamba": LayerNormMamba}),
     "CLS": Variant("classification as published", Classifier, {"stem_mamba": _MIC_SINGLE}),
+    "CLS-MAX": Variant(
+        "classification, ours: mean and largest value of every stage, 64 hidden units, no dropout",
+        Classifier,
+        {"stem_mamba": _MIC_SINGLE, "hidden": 64, "pool_largest": True, "dropout": 0.0},
+    ),
     "CLS-SEQ": Variant(
         "classification with channel-sequential learning",
         Classifier,
@@ -68,6 +73,8 @@ VARIANTS: dict[str, Variant] = {
 
 # Of an encoder-decoder and of a classifier.
 _PUBLISHED = {False: "SEG-CSS", True: "CLS"}
+# What training takes by itself: CLS has C hidden units and drops half of them, and hardly learns where C is small.
+TRAINED_CLASSIFIER = "CLS-MAX"
 
 
 def variant_for(classifier: bool, name: str | None = None) -> str:

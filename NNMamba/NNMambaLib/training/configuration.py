@@ -50,7 +50,7 @@ class Configuration(CommonConfiguration):
     """What the user asks for. Sizes and spacings are along (x, y, z), as in manifests.
 
     Attributes:
-        variant: of the network; None takes the published one for the task.
+        variant: of the network; None takes the published one for the task, and CLS-MAX, ours, for classification.
         patch: voxels that the network sees at a time, each divisible by 16; None takes the median volume's, at most
             128, and for classification the largest volume's, at most 192.
         spacing: mm that volumes are resampled to; None takes the median of the data.

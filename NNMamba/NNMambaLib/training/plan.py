@@ -12,7 +12,7 @@ from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
 from NNMambaLib.networks.description import SIZE_DIVISOR
-from NNMambaLib.networks.variants import variant_for
+from NNMambaLib.networks.variants import TRAINED_CLASSIFIER, variant_for
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration
 from NNMambaLib.training.data.subjects import Split
 from NNMambaLib.training.data.survey import Survey
@@ -41,7 +41,8 @@ def resolve(configuration: Configuration, task: str, survey: Survey) -> Resolved
         TrainingError: if BatchNorm would see a single value per channel.
     """
     whole_volume = task_named(task).whole_volume
-    variant = variant_for(whole_volume, configuration.variant)
+    ours = TRAINED_CLASSIFIER if whole_volume else None
+    variant = variant_for(whole_volume, configuration.variant or ours)
     spacing = configuration.spacing or _median_spacing(survey)
     patch = configuration.patch or _patch_for(survey, spacing, whole_volume)
     if configuration.batch_size == 1 and max(patch) == SIZE_DIVISOR:

@@ -12,7 +12,7 @@ from helpers.selective_scan_reference import selective_scan
 EPS = 1e-5  # of BatchNorm and LayerNorm
 
 GATED = ("SEG-CSS", "SEG-NNU", "SEG-NNU2")
-CLASSIFIERS = ("CLS", "CLS-SEQ", "V1-CLS")
+CLASSIFIERS = ("CLS", "CLS-MAX", "CLS-SEQ", "V1-CLS")
 
 
 def forward(state_dict, variant, x, training=False):
@@ -73,6 +73,8 @@ class Network:
         c4 = self.stage("layer3", c3, variant)
         if variant == "V1-CLS":
             pooled = c4.mean(dim=(2, 3, 4))
+        elif variant == "CLS-MAX":
+            pooled = torch.cat([f for c in (c2, c3, c4) for f in (c.mean(dim=(2, 3, 4)), c.amax((2, 3, 4)))], dim=1)
         else:
             pooled = torch.cat([c.mean(dim=(2, 3, 4)) for c in (c2, c3, c4)], dim=1)
         if variant == "CLS-SEQ":

@@ -20,6 +20,7 @@ PUBLISHED = [
     ("V1-SEG", 1, 6, 229, 15_769_104),
     ("V1-LAND", 1, 6, 207, 15_191_312),
     ("CLS", 1, 1, 165, 12_876_321),
+    ("CLS-MAX", 1, 1, 165, 12_919_393),  # ours
     ("CLS-SEQ", 1, 1, 174, 12_905_633),
     ("V1-CLS", 1, 1, 155, 12_869_601),
 ]
@@ -84,6 +85,7 @@ NAMES = {
     "V1-SEG": encoder() | STAGE_MAMBA | DECODER,
     "V1-LAND": encoder() | under("mamba_layer_stem", LAYER_NORM_MAMBA) | DECODER,
     "CLS": encoder() | under("mamba_layer_stem", FUSED_MAMBA) | PERCEPTRON,
+    "CLS-MAX": encoder() | under("mamba_layer_stem", FUSED_MAMBA) | PERCEPTRON,
     "CLS-SEQ": encoder() | under("mamba_layer_stem", FUSED_MAMBA) | under("mamba_seq", MAMBA) | PERCEPTRON,
     "V1-CLS": encoder() | under("mamba_layer_stem", LAYER_NORM_MAMBA) | PERCEPTRON,
 }
