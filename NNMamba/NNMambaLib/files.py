@@ -1,4 +1,4 @@
-"""Reading text, and writing files that appear whole or not at all."""
+"""Writing files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from NNMambaLib.errors import OutputError, VolumeError
+from NNMambaLib.errors import OutputError
 from NNMambaLib.file_names import check_name
 from NNMambaLib.file_placement import (
     expect_free,
@@ -175,20 +175,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"{path} cannot be written ({reason}): check space and permissions.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        VolumeError: if it cannot be opened or is not text in UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise VolumeError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-    except UnicodeDecodeError as error:
-        raise VolumeError(f"{path} is not text in UTF-8: save it again as UTF-8.") from error
 
 
 def write_text(text: str, path: str | Path) -> None:

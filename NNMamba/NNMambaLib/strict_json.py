@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 # Manifests, markups and settings have fewer than ten levels; Python's own reader gives up somewhere above a thousand.
 MAX_DEPTH = 64
-# No file that is read as JSON holds voxels or weights: the largest markups and manifests have a few megabytes.
-MAX_CHARACTERS = 64 * 2**20
+# No file that is read as JSON holds voxels or weights: the largest markups and manifests have a few megabytes. As
+# Python's objects a character takes up to forty bytes.
+MAX_CHARACTERS = 16 * 2**20
 # Digits of the largest float64, 1.8e308.
 _MAX_DIGITS = 308
 
@@ -61,10 +62,14 @@ def _float(digits: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it names {twice!r} twice in one object")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"it names {_short(twice)} twice in one object")
     return content
+
+
+def _short(text: str) -> str:
+    return ascii(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def _check(value: Any) -> None:

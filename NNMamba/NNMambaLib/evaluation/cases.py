@@ -9,12 +9,14 @@ from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.file_names import check_name
-from NNMambaLib.files import read_text
+from NNMambaLib.plain_files import MAX_JSON_BYTES, MAX_TABLE_BYTES, read_text
 from NNMambaLib.strict_json import parse_json
 
 _LABELS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii", ".mha")
 _MARKUPS = (".mrk.json",)
 _PREDICTIONS = (".json",)
+# Cells of a table, those included that short rows leave out: ten thousand cases with a hundred columns.
+_MAX_CELLS = 1_000_000
 
 
 def paired_cases(prediction: str | Path, reference: str | Path, suffixes=_LABELS) -> dict[str, tuple[Path, Path]]:
@@ -57,7 +59,7 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
 
 
 def _predictions(path: Path) -> dict:
-    text = read_text(path)
+    text = read_text(path, MAX_JSON_BYTES)
     try:
         content = parse_json(text)
     except ValueError as error:
@@ -115,7 +117,7 @@ def case_rows(path: Path) -> dict[str, dict[str, str]]:
 
 def _columns_and_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return a CSV file's columns and its rows, each with its line's number, without blanks and empty rows."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(read_text(path, MAX_TABLE_BYTES), newline=""), skipinitialspace=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
@@ -125,10 +127,17 @@ def _columns_and_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]
         return [], []
     columns = lines[0][1]
     while not columns[-1]:
-        columns = columns[:-1]
+        columns.pop()
+    if len(columns) * len(lines) > _MAX_CELLS:
+        raise VolumeError(
+            f"{path} has {len(lines):,} rows of {len(columns):,} columns, more than {_MAX_CELLS:,} cells: leave out "
+            "columns that are not needed, or split it."
+        )
+    seen: set[str] = set()
     for column in columns:
-        if not column or columns.count(column) > 1:
-            raise VolumeError(f"{path} has no name for a column, or '{column}' for two: name each differently.")
+        if not column or column in seen:
+            raise VolumeError(f"{path} has no name for a column, or {column[:40]!a} for two: name each differently.")
+        seen.add(column)
     rows = []
     for number, cells in lines[1:]:
         if any(cells[len(columns) :]):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from NNMambaLib.errors import OutputError, VolumeError
-from NNMambaLib.files import read_text, write_text
+from NNMambaLib.files import write_text
+from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
 from NNMambaLib.results import RESEARCH_USE, Landmark, LandmarksResult
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.volumes.volume import LPS_TO_RAS, Position
@@ -98,7 +99,7 @@ def read_markups(path: Path) -> dict[str, Position | None]:
         VolumeError: if it cannot be opened, is not a markups file, names two points alike, has a point without a name
             or with a position that is not three finite numbers, or another unit than mm.
     """
-    text = read_text(path)
+    text = read_text(path, MAX_JSON_BYTES)
     try:
         # Slicer writes NaN for what is undefined.
         content = parse_json(text, allow_nan=True)

@@ -28,6 +28,8 @@ MIN_STEP = 0.01
 
 # Bytes of a package's text files, and of a file that weights may not exceed whatever the network.
 MAX_TEXT_BYTES = 4 * 2**20
+# Bytes of a training's settings: thirty lines, and comments.
+MAX_SETTINGS_BYTES = 2**16
 MAX_WEIGHTS_BYTES = 8 * 2**30
 # Files in a zip file: a package has three, and may have pictures and tables beside them.
 MAX_ZIP_ENTRIES = 1000

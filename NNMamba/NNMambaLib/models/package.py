@@ -16,6 +16,7 @@ from NNMambaLib.files import files_together, make_folder, remove_file, write_byt
 from NNMambaLib.models.limits import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES
 from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
 from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, folder_in_zip, open_zip
+from NNMambaLib.plain_files import read_bytes
 from NNMambaLib.runtime.units import format_bytes
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _read(path: Path, name: str, largest: int) -> bytes:
     _check_size(path, name, _size(path, name), largest)
     with _reading(path, name):
         if path.is_dir():
-            return (path / name).read_bytes()
+            return read_bytes(path / name, largest, ModelError)
         with open_zip(path) as archive:
             return archive.read(folder_in_zip(archive) + name)
 

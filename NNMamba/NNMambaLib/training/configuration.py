@@ -14,7 +14,8 @@ from NNMambaLib.file_names import check_name
 from NNMambaLib.models import limits
 from NNMambaLib.networks.description import SIZE_DIVISOR
 from NNMambaLib.networks.variants import VARIANTS
-from NNMambaLib.strict_json import parse_json
+from NNMambaLib.plain_files import read_text
+from NNMambaLib.strict_json import MAX_DEPTH, parse_json
 from NNMambaLib.training.loop.settings import TrainingSettings
 from NNMambaLib.volumes.volume import Shape, Spacing
 
@@ -124,23 +125,25 @@ def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    text = read_text(path, limits.MAX_SETTINGS_BYTES, TrainingError)
     try:
-        if path.exists() and not path.is_file():
-            raise TrainingError(f"{path} is not a file: give one with settings.")
-        if path.stat().st_size > limits.MAX_TEXT_BYTES:
-            raise TrainingError(f"{path} has {path.stat().st_size:,} bytes, too many for settings: give another file.")
-        text = path.read_text(encoding="utf-8-sig")
-        content = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be opened ({error.strerror}): check the path.") from error
+        content = _toml(text) if path.suffix == ".toml" else parse_json(text)
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise TrainingError(f"{path} is not valid {kind} ({error}): correct it.") from error
-    except RecursionError:
-        raise TrainingError(f"{path} is nested too deep for settings: write KEY = VALUE, line by line.") from None
     if not isinstance(content, dict):
         raise TrainingError(f"{path} holds no settings by name: write one JSON object.")
     return content
+
+
+def _toml(text: str) -> dict[str, Any]:
+    # Python's reader takes time with the square of the parts of a dotted name, and memory, too.
+    if any(line.partition("#")[0].count(".") > MAX_DEPTH for line in text.splitlines()):
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels") from None
 
 
 @dataclass(frozen=True)

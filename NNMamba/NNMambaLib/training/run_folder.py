@@ -11,6 +11,7 @@ from typing import Any
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import files_together, make_folder, write_json
 from NNMambaLib.models.zip_files import MANIFEST_FILE
+from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
 from NNMambaLib.training.data.subjects import Split
@@ -113,6 +114,6 @@ class RunFolder:
 
 def _read(path: Path) -> Any:
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return parse_json(read_text(path, MAX_JSON_BYTES, OutputError))
+    except ValueError as error:
         raise OutputError(f"{path} is damaged ({error}): start again (--overwrite).") from error

@@ -42,3 +42,9 @@ def test_nan_is_taken_where_it_is_allowed():
     nan, infinity = parse_json("[NaN, Infinity]", allow_nan=True)
     assert math.isnan(nan)
     assert infinity == math.inf
+
+
+def test_a_key_that_is_there_twice_is_found_among_many_in_no_time():
+    text = "{" + ",".join(f'"{number}":0' for number in range(300_000)) + ',"299999":1}'
+    with pytest.raises(ValueError, match="it names '299999' twice in one object"):
+        parse_json(text)

@@ -35,6 +35,12 @@ def test_what_a_spreadsheet_leaves_is_passed_over(tmp_path, text):
         ("case,class,class\na,T1,T2\n", "or 'class' for two: name each differently."),
         ("case,,class\na,,T2\n", "has no name for a column"),
         ("case,class\na,T1\na ,T2\n", "has two rows for the case 'a': remove one."),
+        ("case," + "," * 4_000_000, "lacks the column 'case' or has no rows"),
+        (
+            ",".join(map(str, range(400_000))) + "\na\nb\n",
+            "has 3 rows of 400,000 columns, more than 1,000,000 cells: leave",
+        ),
+        ("\n".join(["case,b,c", *(f"{n},a" for n in range(400_000))]), "has 400,001 rows of 3 columns, more than"),
         ("case;class\na;T1\n", "lacks the column 'case' or has no rows"),
         ("\n\n", "lacks the column 'case' or has no rows"),
     ],

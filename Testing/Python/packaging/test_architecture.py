@@ -46,7 +46,7 @@ ARROWS = {
     "NNMambaBrainModels.heads": "NNMambaBrainModels.command_line files models runtime volumes",
     "NNMambaBrainModels.command_line": "",
     "training": (
-        "NNMambaLib errors file_names files inference models networks progress results runtime strict_json "
+        "NNMambaLib errors file_names files inference models networks plain_files progress results runtime strict_json "
         "training.configuration training.data training.loop training.tasks volumes"
     ),
     "training.tasks": (
@@ -55,9 +55,11 @@ ARROWS = {
     ),
     "training.calibration": "models",
     "training.validation_picture": "export files models training.data volumes",
-    "training.data": "errors evaluation export files inference models strict_json training.configuration volumes",
-    "training.configuration": "errors file_names models networks strict_json training.loop volumes",
-    "training.loop": "errors files networks runtime training.objectives",
+    "training.data": (
+        "errors evaluation export files inference models plain_files strict_json training.configuration volumes"
+    ),
+    "training.configuration": "errors file_names models networks plain_files strict_json training.loop volumes",
+    "training.loop": "errors files networks plain_files runtime training.objectives",
     "training.objectives": "errors networks",
     "support": (
         "NNMambaLib engine errors inference models networks networks.convolution networks.scan progress runtime volumes"
@@ -71,10 +73,10 @@ ARROWS = {
         "NNMambaLib errors evaluation export files kernels models networks networks.scan progress results "
         "runtime volumes"
     ),
-    "evaluation": "errors export file_names files strict_json volumes",
-    "export": "errors files models results runtime strict_json volumes",
+    "evaluation": "errors export file_names files plain_files strict_json volumes",
+    "export": "errors files models plain_files results runtime strict_json volumes",
     "results": "models volumes",
-    "models": "errors file_names file_placement files networks runtime strict_json volumes",
+    "models": "errors file_names file_placement files networks plain_files runtime strict_json volumes",
     "volumes": "errors file_names files runtime",
     "networks.folding": "networks networks.convolution networks.scan",
     "networks": "errors networks.convolution networks.scan",
@@ -84,6 +86,7 @@ ARROWS = {
     "files": "errors file_names file_placement",
     "file_placement": "errors runtime",
     "file_names": "errors",
+    "plain_files": "errors runtime",
     "runtime": "errors",
     "strict_json": "",
     "kernels": "",

@@ -119,6 +119,8 @@ def describe(**changes):
         ),
         (describe(labels={"background": 0, "\ud800": 1, "b": 2}), "is not valid JSON (it holds the text '\\ud800'"),
         (describe(labels={"background": 0, "a": 10**400}), "is not valid JSON (it holds the number 1000"),
+        (describe(channels=["x"] * 100_000), "has 100,000 channel_names, and at most 64 are read: remove some."),
+        (describe(labels={str(n): n for n in range(2000)}), "has 2,000 labels, and at most 1,024 are read: join some."),
         (lambda d: (d / "dataset.json").write_text("[" * 100_000), "is not valid JSON (it is nested deeper than 64"),
     ],
 )

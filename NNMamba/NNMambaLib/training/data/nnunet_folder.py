@@ -10,7 +10,8 @@ from typing import Any
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files
-from NNMambaLib.files import read_text
+from NNMambaLib.models.limits import MAX_CHANNELS, MAX_OUTPUTS
+from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.subjects import read_subjects
@@ -61,7 +62,7 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
 
 def _content(source: Path) -> dict[str, Any]:
     try:
-        content = parse_json(read_text(source))
+        content = parse_json(read_text(source, MAX_JSON_BYTES))
     except ValueError as error:
         raise VolumeError(f"{source} is not valid JSON ({error}): correct it.") from error
     if isinstance(content, dict) and "modality" in content and "channel_names" not in content:
@@ -104,6 +105,10 @@ def _check_counts(content: dict[str, Any], source: Path, cases: int, channels: i
 
 def _channels(content: dict[str, Any], source: Path) -> tuple[str, ...]:
     names = content["channel_names"]
+    if len(names) > MAX_CHANNELS:
+        raise VolumeError(
+            f"{source} has {len(names):,} channel_names, and at most {MAX_CHANNELS} are read: remove some."
+        )
     if sorted(names) != sorted(str(number) for number in range(len(names))):
         raise VolumeError(f"{source} has channel_names that do not count 0, 1, 2, ...: correct it.")
     ordered = [str(names[str(number)]) for number in range(len(names))]
@@ -116,6 +121,8 @@ def _channels(content: dict[str, Any], source: Path) -> tuple[str, ...]:
 
 def _labels(content: dict[str, Any], source: Path) -> tuple[str, ...]:
     labels = content["labels"]
+    if len(labels) > MAX_OUTPUTS:
+        raise VolumeError(f"{source} has {len(labels):,} labels, and at most {MAX_OUTPUTS:,} are read: join some.")
     for name, value in labels.items():
         if name == "ignore" or not isinstance(value, int) or isinstance(value, bool):
             raise VolumeError(

@@ -9,6 +9,7 @@ import torch
 
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.files import atomic_file, make_folder
+from NNMambaLib.plain_files import check_plain
 
 
 def write_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -33,10 +34,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         TrainingError: if the file is missing, damaged or something else.
     """
+    check_plain(path, TrainingError)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-    except FileNotFoundError as error:
-        raise TrainingError(f"There is no checkpoint {path}: check the path.") from error
     except Exception as error:
         # torch raises a different type for each way in which a file can be damaged.
         raise TrainingError(f"{path} is not a checkpoint, or is damaged: remove it to train from the start.") from error
