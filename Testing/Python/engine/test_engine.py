@@ -293,8 +293,7 @@ def test_classifier_crops_and_pads_about_the_centre(engine, tmp_path):
     assert prediction.predicted == f"class {int(expected.argmax()) + 1}"
     assert len(set(np.round(expected.tolist(), 3))) == 3
     notices = " ".join(result.provenance.notices)
-    assert "padded: 33x30x40" in notices
-    assert "cropped about its center: 33x30x40" in notices
+    assert "padded and cropped about its center from 33x30x40 to 32x48x32 voxels" in notices
 
 
 def test_several_targets_share_the_logits_in_order(engine, tmp_path):

@@ -14,9 +14,15 @@ import pytest
 from helpers.forked import run_in_fork
 from NNMambaLib.cli import main
 from NNMambaLib.engine import Engine
-from NNMambaLib.errors import BackendError
-from NNMambaLib.models.catalogue import bundled_folder
+from NNMambaLib.errors import BackendError, NNMambaError
+from NNMambaLib.evaluation.cases import case_files
+from NNMambaLib.files import write_text
+from NNMambaLib.models.catalogue import bundled_folder, find_package
+from NNMambaLib.models.package import open_package
 from NNMambaLib.runtime.leftovers import temporary_prefix
+from NNMambaLib.training.configuration import Configuration, read_configuration
+from NNMambaLib.training.train_folder import train_folder
+from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.volume import Volume
 
 LIBRARY = Path(__file__).parents[3] / "NNMamba"
@@ -130,6 +136,26 @@ def test_names_that_are_not_utf8_are_refused_by_name(tmp_path, where):
     said = run([*command, "--json", given["json"]], 1).stderr
     assert "k\\xfcrbis.nii.gz" in said
     assert "is not UTF-8" in said
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        find_package,
+        open_package,
+        read_volume,
+        lambda path: write_text("text", path),
+        lambda path: read_volume(Path(path).parent),
+        lambda path: case_files(Path(path).parent, [".nii.gz"]),
+        lambda path: train_folder("landmarks", Path(path).parent, "run", Configuration()),
+        lambda path: train_folder("landmarks", "data", path, Configuration()),
+        read_configuration,
+    ],
+    ids=["model", "package", "volume", "output", "DICOM", "cases", "data", "run", "configuration"],
+)
+def test_scripts_are_refused_such_names_too(tmp_path, use):
+    with pytest.raises(NNMambaError, match=r"The name .*k\\xfcrbis\.nii\.gz is not UTF-8: rename it, or give another"):
+        use(latin1(tmp_path))
 
 
 def test_names_of_surrogates_alone_are_refused(tmp_path, capsys):

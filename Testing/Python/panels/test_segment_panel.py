@@ -160,11 +160,11 @@ def test_manifests_are_read_once_until_they_change(host, widget, ui, models_fold
     widget.enter()
     assert len(read) == len(set(read)) == 4
     widget.enter()
-    assert len(read) == 3
+    assert len(read) == 4
     manifest = tmp_path / "models" / "nearest-number" / "model.json"
     manifest.write_text(manifest.read_text().replace('"licence": "', '"licence": "Changed, was '))
     widget.enter()
-    assert read[3:] == [str(manifest)]
+    assert read[4:] == [str(manifest)]
     assert "Changed, was" in ui.modelLabel.text
 
 
