@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def parse(path: Path) -> VoxelFile:
     encoding = "ascii" if "BinaryData" in fields and not _is_true(fields, "BinaryData") else "raw"
     encoding = "zlib" if compressed else encoding
     shape = (*reversed(sizes), *([channels] if channels != 1 else []))
-    count = int(np.prod([float(size) for size in shape])) * dtype.itemsize
+    count = math.prod(shape) * dtype.itemsize
     parts = _parts(path, fields, listed, end, count)
     return VoxelFile(
         path, shape, 3 if channels != 1 else None, dtype, matrix, parts, encoding, notices=tuple(notices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def parse(path: Path) -> VoxelFile:
     matrix, notices = _geometry(path, fields, axes, spatial, directions)
     encoding = _encoding(path, fields)
     dtype = _stored_type(path, fields, encoding)
-    count = int(np.prod([float(size) for size in sizes])) * dtype.itemsize
+    count = math.prod(sizes) * dtype.itemsize
     parts, skip = _parts(path, fields, listed, end, encoding, count)
     return VoxelFile(
         path, tuple(reversed(sizes)), axes - 1 - others[0] if others else None, dtype, matrix, parts, encoding, skip,

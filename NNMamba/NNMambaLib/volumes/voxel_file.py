@@ -203,9 +203,9 @@ def integers(path: Path, field: str, words: Sequence[str], count: int) -> list[i
     """Return the whole numbers of a header's field.
 
     Raises:
-        VolumeError: if there are others than `count`, or one is not a whole number.
+        VolumeError: if there are others than `count`, or one is not a whole number, or beyond 64 bits.
     """
     values = numbers(path, field, words, count)
-    if not all(np.isfinite(value) and value.is_integer() for value in values):
+    if not all(abs(value) < 2**63 and value.is_integer() for value in values):
         raise damaged(path, f"{field} holds {' '.join(words)[:60]!r}")
     return [int(value) for value in values]

@@ -274,6 +274,16 @@ def test_long_metaimage_fields_hurt_nobody(tmp_path):
         assert np.array_equal(read_volume(path).array[0], _ARRAY)
 
 
+@pytest.mark.parametrize("size", ["1e308", "1e300", "9" * 300, "18446744073709551616"])
+def test_sizes_whose_product_no_number_holds(tmp_path, size):
+    for path in (
+        _nrrd(tmp_path, _NRRD.replace("sizes: 5 6 4", f"sizes: {size} 6 4")),
+        _meta(tmp_path, _META.replace("DimSize = 5 6 4", f"DimSize = {size} 6 4")),
+    ):
+        with pytest.raises(VolumeError, match=f"{path.name}.* (damaged|cut short)"):
+            read_volume(path)
+
+
 @pytest.mark.parametrize(("start", "name"), [("NRRD0004\n", "case.nrrd"), ("ObjectType = Image\n", "case.mha")])
 def test_headers_without_an_end(tmp_path, start, name):
     path = tmp_path / name

@@ -27,9 +27,9 @@ def ask(worker, name, **arguments):
 
 
 @pytest.fixture
-def request_(segmentation_package):
+def request_(fine_segmentation_package):
     volume = sample(bodies, _SHAPE, grid_matrix("RAS", (3, 3, 3), _SHAPE), "MRHead of somebody")
-    return JobRequest("segmentation", str(segmentation_package.path), [volume], device="cpu", backend="torch")
+    return JobRequest("segmentation", str(fine_segmentation_package.path), [volume], device="cpu", backend="torch")
 
 
 def test_machine_is_reported_as_the_command_does(worker):
