@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -200,6 +202,17 @@ def write_bytes(content: bytes, path: str | Path) -> None:
 
     with atomic_file(path, check) as temporary:
         temporary.write_bytes(content)
+
+
+def write_table(rows: Iterable[Iterable[Any]], path: str | Path) -> None:
+    """Write rows of cells in CSV; the file appears whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    write_text(table.getvalue(), path)
 
 
 def write_json(content: Any, path: str | Path) -> None:

@@ -14,8 +14,6 @@ that show no human head. Prints that, and how many orders were right for each su
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import permutations, product
@@ -27,7 +25,7 @@ from NNMambaBrainModels.brain_scan_check.package import PACKAGE, TARGETS
 from NNMambaBrainModels.command_line import command_parser
 from NNMambaBrainModels.heads.fetch_data import SOURCES, Source, checked_path
 from NNMambaLib.engine import Engine
-from NNMambaLib.files import make_folder, write_json, write_text
+from NNMambaLib.files import make_folder, write_json, write_table
 from NNMambaLib.models.package import ModelPackage, open_package
 from NNMambaLib.networks.description import PRECISIONS
 from NNMambaLib.results import Prediction
@@ -142,9 +140,7 @@ def evaluate_subjects(engine: Engine, package: ModelPackage, sources: Path, outp
         print(
             f"{subject.source} ({subject.contrast}), right of {len(ORDERS)}: {', '.join(map(str, right))}", flush=True
         )
-    table = io.StringIO()
-    csv.writer(table).writerows([["case", *names], *rows])
-    write_text(table.getvalue(), reference / "classes.csv")
+    write_table([["case", *names], *rows], reference / "classes.csv")
     return confidences
 
 

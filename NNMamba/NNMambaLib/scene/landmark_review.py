@@ -6,8 +6,6 @@ list's own space in the attributes, in world space elsewhere.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NNMambaLib.files import write_text
+from NNMambaLib.files import write_table
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.scene.landmarks import ACCEPTED_ATTRIBUTE, PREDICTED_ATTRIBUTE
 
@@ -104,17 +102,14 @@ def write_review(node: slicer.vtkMRMLMarkupsNode, path: str | Path) -> None:
         OutputError: if the file cannot be written.
     """
     axes = ("R", "A", "S")
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(
-        ["landmark", "confidence", "state", *(f"{axis} mm" for axis in axes), *(f"predicted {a} mm" for a in axes)]
-    )
+    head = ["landmark", "confidence", "state", *(f"{axis} mm" for axis in axes), *(f"predicted {a} mm" for a in axes)]
+    rows: list[list] = [head]
     for landmark in reviewed_landmarks(node):
         positions = [landmark.position or ("",) * 3, landmark.predicted or ("",) * 3]
         numbers = [value if value == "" else f"{value:.4f}" for position in positions for value in position]
-        writer.writerow([landmark.name, f"{landmark.confidence:.4f}", landmark.state.value, *numbers])
-    writer.writerow([f"{node.GetName()}: {node.GetAttribute('NNMamba.Model')}. {RESEARCH_USE}"])
-    write_text(table.getvalue(), path)
+        rows.append([landmark.name, f"{landmark.confidence:.4f}", landmark.state.value, *numbers])
+    rows.append([f"{node.GetName()}: {node.GetAttribute('NNMamba.Model')}. {RESEARCH_USE}"])
+    write_table(rows, path)
 
 
 def _state(position: tuple[float, ...] | None, predicted: list[float] | None) -> ReviewState:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from NNMambaLib.files import atomic_file, write_text
+from NNMambaLib.files import atomic_file, write_table
 from NNMambaLib.training.loop.trainer import CurvePoint
 
 
 def write_curves(history: Sequence[CurvePoint], path: Path) -> None:
     """Write a CSV file with a row for each point; metrics that a point does not have are left empty."""
     names = list(dict.fromkeys(name for point in history for name in point.metrics))
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["step", "learning_rate", "loss", *names])
+    rows: list[list] = [["step", "learning_rate", "loss", *names]]
     for point in history:
         metrics = [point.metrics.get(name, "") for name in names]
-        writer.writerow([point.step, point.learning_rate, point.loss, *metrics])
-    write_text(table.getvalue(), path)
+        rows.append([point.step, point.learning_rate, point.loss, *metrics])
+    write_table(rows, path)
 
 
 def plot_curves(history: Sequence[CurvePoint], path: Path) -> None:
