@@ -38,7 +38,7 @@ from NNMambaLib.evaluation.classification import reliability
 from NNMambaLib.models.catalogue import bundled_folder
 from NNMambaLib.models.manifest import Channel, InputSpecification, Manifest, Metric, Target
 from NNMambaLib.models.package import write_package
-from NNMambaLib.runtime.child_python import safe_children
+from NNMambaLib.runtime.child_python import iterate_safely
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.trainer import Trainer
@@ -134,8 +134,7 @@ def calibrate(network: nn.Module, samples: ScanCheckSamples) -> tuple[tuple[floa
 @torch.inference_mode()
 def _answers(network: nn.Module, samples: ScanCheckSamples) -> tuple[np.ndarray, np.ndarray]:
     """Return logits and wanted probabilities of all samples, float32 (sample, 19) each."""
-    with safe_children():
-        batches = iter(DataLoader(samples, _BATCH, num_workers=1))
+    batches = iterate_safely(DataLoader(samples, _BATCH, num_workers=1))
     pairs = [(network(volumes), wanted) for volumes, wanted in batches]
     logits, wanted = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
     return logits, wanted

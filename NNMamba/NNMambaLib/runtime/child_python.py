@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _WINDOWS = sys.platform == "win32"
 
@@ -50,6 +53,12 @@ def safe_children() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def iterate_safely(loader: Iterable[T]) -> Iterator[T]:
+    """Return an iterator over a loader, whose processes start here, as `safe_children`."""
+    with safe_children():
+        return iter(loader)
 
 
 def find_program(name: str) -> str | None:

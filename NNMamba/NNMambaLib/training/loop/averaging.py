@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from NNMambaLib.runtime.child_python import safe_children
+from NNMambaLib.runtime.child_python import iterate_safely
 
 
 @torch.no_grad()
@@ -42,9 +42,7 @@ def recalibrate_batch_norm(network: nn.Module, loader: DataLoader) -> None:
         norm.reset_running_stats()
         norm.momentum = None
     network.train()
-    with safe_children():
-        batches = iter(loader)
-    for intensity, _ in batches:
+    for intensity, _ in iterate_safely(loader):
         network(intensity.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.mamba import set_scan_backend
 from NNMambaLib.networks.variants import build
-from NNMambaLib.runtime.child_python import safe_children
+from NNMambaLib.runtime.child_python import iterate_safely
 from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.runtime.forks import note_use, refuse_after_fork
 from NNMambaLib.training.loop.averaging import move_average
@@ -109,9 +109,7 @@ class Trainer:
         refuse_after_fork()
         settings = self.settings
         losses = []
-        with safe_children():
-            batches = iter(self._loader(make_dataset))
-        for intensity, target in batches:
+        for intensity, target in iterate_safely(self._loader(make_dataset)):
             losses.append(self._update(intensity, target))
             after_step(self.step)
             last = self.step == settings.steps
