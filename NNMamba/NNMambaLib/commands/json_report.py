@@ -38,14 +38,14 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         _check_differs(name, [*outputs[:index], *_inputs(arguments)])
 
 
-def write_report(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
-    """Write what a command that succeeded reports, where a file for it was asked for.
+def write_report(arguments: argparse.Namespace, report: dict[str, Any], success: bool = True) -> None:
+    """Write what a command reports, where a file for it was asked for.
 
     Raises:
         OutputError: if it cannot be written.
     """
     if arguments.json is not None:
-        write_json({"command": arguments.command, "success": True, **report}, arguments.json)
+        write_json({"command": arguments.command, "success": success, **report}, arguments.json)
 
 
 def output_folders(arguments: argparse.Namespace) -> set[Path]:

@@ -20,7 +20,6 @@ from NNMambaLib.commands import (
 from NNMambaLib.commands.json_report import check_outputs, check_report, output_folders, write_report
 from NNMambaLib.commands.names import check_names
 from NNMambaLib.errors import NNMambaError
-from NNMambaLib.files import write_json
 from NNMambaLib.runtime.leftovers import remove_leftovers
 from NNMambaLib.runtime.openmp import limit_spinning
 from NNMambaLib.runtime.signals import INTERRUPTED
@@ -59,13 +58,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _fail(arguments: argparse.Namespace, message: str, code: int) -> int:
     """Say why a command failed, and report it where that can be written; return the exit code."""
     print(f"nnmamba: {message}", file=sys.stderr)
-    if arguments.json is not None:
-        try:
-            write_json({"command": arguments.command, "success": False, "error": message}, arguments.json)
-        except NNMambaError as error:
-            if str(error) != message:
-                print(f"nnmamba: {error}", file=sys.stderr)
-            return _FAILURE
+    try:
+        write_report(arguments, {"error": message}, success=False)
+    except NNMambaError as error:
+        if str(error) != message:
+            print(f"nnmamba: {error}", file=sys.stderr)
+        return _FAILURE
     return code
 
 
