@@ -34,22 +34,22 @@ def tile_predictor(
     axes = [_AXIS[name] for name in mirror_axes]
     flips = list(chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1)))
 
+    def outputs(x: torch.Tensor) -> torch.Tensor:
+        y = network(x)
+        check_finite(y)
+        return activation(y)
+
     def predict(tile: np.ndarray) -> torch.Tensor:
         with torch.inference_mode():
             x = torch.from_numpy(tile)[None].to(device)
-            total = activation(_finite(network(x)))
+            total = outputs(x)
             for flip in flips[1:]:
-                total += activation(_finite(network(x.flip(flip)))).flip(flip)
+                total += outputs(x.flip(flip)).flip(flip)
             if len(flips) > 1:
                 total /= len(flips)
             return total[0].float().cpu()
 
     return predict
-
-
-def _finite(y: torch.Tensor) -> torch.Tensor:
-    check_finite(y)
-    return y
 
 
 def softmax(y: torch.Tensor) -> torch.Tensor:
