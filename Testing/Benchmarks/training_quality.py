@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import MIB, extra_memory, in_fresh_process, load, machine
+from monai.metrics.rocauc import compute_roc_auc
 from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.nn import functional
@@ -115,9 +116,10 @@ def test(network: nn.Module, volumes: torch.Tensor, classes: torch.Tensor) -> di
     network.eval()
     logits = torch.cat([network(part) for part in volumes.split(4)])
     score = logits[:, 1] - logits[:, 0]
-    with_ball, without = score[classes == 1], score[classes == 0]
-    wins = (with_ball[:, None] > without).float() + 0.5 * (with_ball[:, None] == without).float()
-    return {"accuracy": ((score > 0).long() == classes).float().mean().item(), "AUC": wins.mean().item()}
+    return {
+        "accuracy": ((score > 0).long() == classes).float().mean().item(),
+        "AUC": float(compute_roc_auc(score, classes)),
+    }
 
 
 def measure(name: str, seed: int, options: argparse.Namespace) -> dict:

@@ -5,17 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from families import samples
-from NNMambaLib.volumes.files import read_volume, write_volume
+
+feed = samples.read_the_volume
 
 
 def seeds(folder: Path) -> None:
     """Write valid volumes, a folder each."""
-    for number, ending in enumerate((".nii", ".nii.gz")):
-        (folder / str(number)).mkdir()
-        write_volume(samples.volume(), folder / str(number) / f"volume{ending}")
-
-
-def feed(folder: Path) -> None:
-    """Read the volume."""
-    (path,) = folder.iterdir()
-    read_volume(path)
+    samples.write_volumes(folder, ".nii", ".nii.gz")
