@@ -36,11 +36,13 @@ class Mamba(nn.Module):
         self.conv1d = nn.Conv1d(inner, inner, d_conv, groups=inner, padding=d_conv - 1)  # weight (E, 1, taps)
         self.x_proj = nn.Linear(inner, self.dt_rank + 2 * d_state, bias=False)  # E -> R + 2N: step sizes, B and C
         self.dt_proj = nn.Linear(self.dt_rank, inner)  # R -> E
-        A = torch.arange(1, d_state + 1, dtype=torch.float32)
-        self.A_log = nn.Parameter(torch.log(A).repeat(inner, 1))  # (E, N)
+        self.A_log = nn.Parameter(torch.empty(inner, d_state))  # (E, N)
         self.D = nn.Parameter(torch.ones(inner))  # (E,)
         self.out_proj = nn.Linear(inner, d_model, bias=False)  # E -> d
-        self._initialize_step_sizes()
+        # For a network that has shapes alone PyTorch would import its compiler here, which takes seconds.
+        if not self.A_log.is_meta:
+            self._initialize_state_matrix()
+            self._initialize_step_sizes()
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return (batch, L, d) for tokens (batch, L, d)."""
@@ -65,6 +67,12 @@ class Mamba(nn.Module):
         """The causal convolution's bias, (E,)."""
         assert self.conv1d.bias is not None, "Mamba's convolution has a bias"
         return self.conv1d.bias
+
+    def _initialize_state_matrix(self) -> None:
+        """Let -A be 1 to N in every channel."""
+        A = torch.arange(1, self.d_state + 1, dtype=torch.float32)
+        with torch.no_grad():
+            self.A_log.copy_(torch.log(A).expand_as(self.A_log))
 
     def _initialize_step_sizes(self, smallest=1e-3, largest=0.1, floor=1e-4) -> None:
         """Draw the bias of dt_proj so that softplus(bias) is log-uniform in [smallest, largest]."""
