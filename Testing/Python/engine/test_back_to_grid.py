@@ -65,7 +65,7 @@ def test_labels_are_those_of_interpolated_whole_volumes(way, target, axis):
     _assert_same_but_for_ties(extras.labels, expected)
 
 
-@pytest.mark.parametrize(("spacing", "slices"), [(1.0, 160), (0.8, 256), (1.2, 256), (2.0, 100), (0.5, 90)])
+@pytest.mark.parametrize(("spacing", "slices"), [(1.0, 160), (0.8, 256), (1.2, 160), (2.0, 100), (0.5, 90)])
 @pytest.mark.parametrize("orientation", ["RAS", "LPI"])
 def test_no_voxel_falls_between_rows_that_adjoin(way, orientation, spacing, slices):
     """Where spacings are in simple proportion, voxels lie on the limit between batches of rows, but for rounding."""
@@ -74,10 +74,10 @@ def test_no_voxel_falls_between_rows_that_adjoin(way, orientation, spacing, slic
     grid = regular_grid(target, "LPS", spacing=(1.5, 1.5, 1.5))
     p = np.zeros((2, *grid.shape), np.float32)
     p[1] = 1
-    for step in (0.05, 0.15, 0.3, 0.5):
-        for probabilities in (False, True):
-            found = _collect(Resampled(grid, target, Wanted(2, probabilities, False)), p, step)
-            assert (found.labels == 1).all()
+    # Batches of one, two and four rows.
+    for step, probabilities in ((0.15, False), (0.3, True), (0.5, False)):
+        found = _collect(Resampled(grid, target, Wanted(2, probabilities, False)), p, step)
+        assert (found.labels == 1).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 4), (9, 1, 1), (2, 2, 2)], ids=str)

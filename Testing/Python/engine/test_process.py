@@ -33,6 +33,14 @@ def environment(**changes):
     return os.environ | {"PYTHONPATH": str(LIBRARY), "PYTHONUTF8": "1"} | changes
 
 
+@pytest.fixture(autouse=True)
+def interruptible_children():
+    """Children inherit an ignored SIGINT, as where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def listing(tmp_path):
     """A command that prints many lines, and writes a report."""
