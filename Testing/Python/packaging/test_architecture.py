@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 # file in the library's root; a few files stand lower than the rest of their folder and have rows of their own.
 # Names are without "NNMambaLib.".
 ARROWS = {
+    "volume": "volumes",
     "volume_io": "volumes",
     "segmentation_file": "export",
     "modules": "models networks.scan panel panel.hub scene support volumes worker",
