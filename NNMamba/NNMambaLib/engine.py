@@ -167,7 +167,7 @@ class Engine:
             volume: one with all channels, or one for each channel in the model's order.
             model: a name from the catalogue, the path of a package, or an opened one.
             on_progress, is_cancelled: see `Monitor`.
-            on_estimate: called with the memory that the run needs before it starts.
+            on_estimate: called before the run starts with the memory that it needs, in the way in which it will run.
             options: of the task.
 
         Raises:
@@ -183,8 +183,13 @@ class Engine:
     def estimate_memory(self, volume: Volume | Sequence[Volume], model: Model, **options: Any) -> MemoryNeed:
         """Return about what a run of the model's task would need of memory, beside the volume; it runs nothing.
 
+        It is the need of the way that would run: where less memory can be used, that of a smaller patch.
+
         Args:
             options: of the task, such as ``probabilities``.
+
+        Raises:
+            MemoryPlanError: if no way fits.
         """
         package = find_package(model)
         task = task_named(package.manifest.task)

@@ -48,9 +48,10 @@ def print_notices(notices) -> None:
         print(f"Note: {notice}.", file=sys.stderr)
 
 
-def print_estimate(need, free: int) -> None:
-    """Print on standard error how much memory a run is expected to need (`MemoryNeed`), and how much is free."""
-    print(f"Needs about {format_bytes(need.total)} of memory; {format_bytes(free)} can be used.", file=sys.stderr)
+def print_estimate(need, free) -> None:
+    """Print on standard error the memory that a run needs (`MemoryNeed`), and what can be used (`FreeMemory`)."""
+    used = f"{format_bytes(free.bytes)} can be used ({free.limit})"
+    print(f"Needs about {format_bytes(need.total)} of memory; {used}.", file=sys.stderr)
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

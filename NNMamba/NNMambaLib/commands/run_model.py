@@ -39,7 +39,7 @@ def add_parsers(commands) -> None:
 
 def run(task: Task[Any], arguments: argparse.Namespace) -> None:
     """Run a task on the inputs, once it is sure that its outputs can be written; they appear with the report."""
-    from NNMambaLib.inference.memory_plan import available_bytes
+    from NNMambaLib.inference.memory_plan import usable_memory
     from NNMambaLib.volumes.files import read_volume
 
     files = {kind.name: path for kind in task.files if (path := getattr(arguments, kind.name))}
@@ -51,7 +51,7 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> None:
     package = find_package(arguments.model)
     package.require_task(task.name)
     volumes = [read_volume(path, check=False) for path in arguments.input]
-    free = available_bytes(engine.device, engine.memory_limit)
+    free = usable_memory(engine.device, engine.memory_limit)
     with progress_display() as show:
         result = engine.run(
             task.name, volumes, package, show, on_estimate=lambda need: print_estimate(need, free), **options

@@ -72,7 +72,9 @@ class Reoriented:
         if self._arrays.probabilities is not None:
             self._arrays.probabilities[rows.place] = rows.values.numpy()
         if self._arrays.uncertainty is not None:
-            self._arrays.uncertainty[rows.place[1:]] = _uncertainty(rows.stored[rows.within])
+            # A plane at a time: the logarithms of all rows would be as large as they are.
+            for values, entropy in zip(rows.stored[rows.within], self._arrays.uncertainty[rows.place[1:]], strict=True):
+                entropy[:] = _uncertainty(values)
 
     def finish(self) -> SegmentationArrays:
         labels, probabilities, uncertainty = self._arrays.labels, self._arrays.probabilities, self._arrays.uncertainty

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.runtime.memory import FreeMemory, free_memory
 from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.volumes.volume import Shape
 
@@ -162,18 +162,23 @@ def attempts(
                 yield Attempt(device, smaller, needed, _departures(asked_device, asked_patch, device, smaller))
             smaller = _halved(smaller) if reduce_patch else None
     assert least is not None, "there is at least one device"
-    free = available_bytes(torch.device("cpu"), memory_limit)
+    free = usable_memory(torch.device("cpu"), memory_limit)
     needed = least.on_host(torch.device("cpu"))
     raise MemoryPlanError(
-        f"The run needs at least {format_bytes(needed)} of memory and {format_bytes(free)} can be used: "
-        "close other programs, crop the volume, or ask for no probabilities."
+        f"The run needs at least {format_bytes(needed)} of memory and {format_bytes(free.bytes)} can be used "
+        f"({free.limit}): close other programs or raise the limit, crop the volume, or ask for no probabilities."
     )
 
 
-def available_bytes(device: torch.device, memory_limit: int | None = None) -> int:
-    """Return the bytes that a run can use on a device, or `memory_limit` if that is less."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return free if memory_limit is None else min(free, memory_limit)
+def usable_memory(device: torch.device, memory_limit: int | None = None) -> FreeMemory:
+    """Return what a run can use of a device's memory, or `memory_limit` if that is less, and what limits it."""
+    if device.type == "cuda":
+        free = FreeMemory(torch.cuda.mem_get_info(device)[0], f"free on {device}")
+    else:
+        free = free_memory()
+    if memory_limit is not None and memory_limit < free.bytes:
+        return FreeMemory(memory_limit, "the limit that was given")
+    return free
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -184,9 +189,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _fits(need: MemoryNeed, device: torch.device, memory_limit: int | None) -> bool:
-    if need.on_host(device) > available_bytes(torch.device("cpu"), memory_limit):
+    if need.on_host(device) > usable_memory(torch.device("cpu"), memory_limit).bytes:
         return False
-    return device.type != "cuda" or need.network <= available_bytes(device, memory_limit)
+    return device.type != "cuda" or need.network <= usable_memory(device, memory_limit).bytes
 
 
 def _halved(patch: Shape) -> Shape | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -87,8 +87,12 @@ class Run:
         self._device = resources.device
 
     def need(self) -> memory_plan.MemoryNeed:
-        """Return what the run needs of memory with the model's patch on the device that was asked for."""
-        return self._need(self._patch, self._resources.device)
+        """Return what the first way of running that fits needs of memory.
+
+        Raises:
+            MemoryPlanError: if no way fits.
+        """
+        return next(self._ways()).need
 
     def execute(self) -> Any:
         """Try the ways of running that fit the memory; return the task's result.
@@ -97,14 +101,8 @@ class Run:
             MemoryPlanError: if no way fits.
             Cancelled: if the monitor's caller asked for it.
         """
-        devices = [self._resources.device]
-        if self._resources.device.type != "cpu":
-            devices.append(torch.device("cpu"))
-        ways = memory_plan.attempts(
-            devices, self._patch, self._need, self._resources.memory_limit, not self._task.whole_volume
-        )
         ran_out, prepared = False, None
-        for attempt in ways:
+        for attempt in self._ways():
             try:
                 self._monitor.stage("Loading the model")
                 network = self._resources.network(self._package, attempt.device)
@@ -129,6 +127,14 @@ class Run:
                 self._notices.append("memory ran out at first, and the job was run again with less")
             return self._task.result(found, context, self._provenance())
         raise AssertionError("attempts() ends with an error")
+
+    def _ways(self) -> Iterator[memory_plan.Attempt]:
+        devices = [self._resources.device]
+        if self._resources.device.type != "cpu":
+            devices.append(torch.device("cpu"))
+        return memory_plan.attempts(
+            devices, self._patch, self._need, self._resources.memory_limit, not self._task.whole_volume
+        )
 
     def _need(self, patch: Shape, device: torch.device) -> memory_plan.MemoryNeed:
         placement = self._placement

@@ -35,12 +35,14 @@ def machine_report() -> dict[str, Any]:
     from NNMambaLib.networks.scan.causal_convolution import causal_conv1d_unavailable_reason
     from NNMambaLib.networks.scan.selective_scan import available_backends, resolve_backend
     from NNMambaLib.runtime.devices import resolve_device
+    from NNMambaLib.runtime.memory import free_memory
 
     device = resolve_device()
-    memory = psutil.virtual_memory()
+    memory, usable = psutil.virtual_memory(), free_memory()
+    limited = f", {format_bytes(usable.bytes)} {usable.limit}" if usable.bytes < memory.available else ""
     devices = {
         "cpu": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread(s), "
-        f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free"
+        f"{format_bytes(memory.available)} of {format_bytes(memory.total)} free{limited}"
     }
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)

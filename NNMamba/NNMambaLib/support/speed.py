@@ -12,7 +12,7 @@ import numpy as np
 
 from NNMambaLib.engine import Engine
 from NNMambaLib.errors import Cancelled, MemoryPlanError
-from NNMambaLib.inference.memory_plan import available_bytes
+from NNMambaLib.inference.memory_plan import usable_memory
 from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.inference.tasks import task_named
@@ -214,7 +214,7 @@ def _patch_grid(specification: InputSpecification, grid: Grid) -> Grid:
 
 def _synthetic_volume(grid: Grid, channels: int, engine: Engine) -> Volume:
     """Return int16 noise above 0: the time does not depend on what the network sees."""
-    needed, free = 2 * channels * math.prod(grid.shape), available_bytes(engine.device, engine.memory_limit)
+    needed, free = 2 * channels * math.prod(grid.shape), usable_memory(engine.device, engine.memory_limit).bytes
     if needed > free:
         raise MemoryPlanError(
             f"The volume alone needs {format_bytes(needed)} of memory and {format_bytes(free)} can be used: give a "

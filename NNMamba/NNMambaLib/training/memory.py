@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from NNMambaLib.errors import TrainingError
-from NNMambaLib.inference.memory_plan import RunSizes, available_bytes, network_bytes
+from NNMambaLib.inference.memory_plan import RunSizes, network_bytes, usable_memory
 from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.models.weights import number_count
@@ -31,7 +31,7 @@ def check_case_memory(grids: Sequence[Grid], specification: InputSpecification, 
     Raises:
         TrainingError: naming the largest volume's size at that spacing.
     """
-    free = available_bytes(torch.device("cpu"))
+    free = usable_memory(torch.device("cpu")).bytes
     placements = [(grid, place(grid, specification)) for grid in grids]
     source, largest = max(placements, key=lambda placed: math.prod(placed[1].grid.shape))
     needed = RunSizes(network, source.shape, largest.grid.shape, largest.resampled).preparing_bytes
@@ -52,7 +52,7 @@ def check_step_memory(configuration: ResolvedConfiguration, network: NetworkDesc
     Raises:
         TrainingError: naming what a step needs at least.
     """
-    free = available_bytes(device)
+    free = usable_memory(device).bytes
     forward = network_bytes(network, configuration.patch_zyx, device, classifier=network.is_classifier)
     weights = _COPIES[configuration.optimizer] * _FLOAT * number_count(network)
     needed = configuration.batch_size * forward + weights

@@ -76,7 +76,7 @@ def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | No
         raise OutputError(
             f"{volume.name} has sheared axes, which {path.name} cannot hold: resample it to a rectangular grid."
         )
-    volume = Volume(_writable(volume.array), np.asarray(volume.matrix, float), volume.name)
+    volume = Volume(volume.array, np.asarray(volume.matrix, float), volume.name)
     with atomic_file(path, check=lambda temporary: _compare(volume, temporary, path)) as temporary:
         _write(volume, temporary, metadata or {})
 
@@ -124,26 +124,26 @@ def _checked(volume: Volume, voxels: bool) -> Volume:
     return volume
 
 
-def _writable(array: np.ndarray) -> np.ndarray:
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    return array.astype(np.uint8) if array.dtype == bool else array
+def _stored_type(dtype: np.dtype) -> np.dtype:
+    """Return the type in which files hold numbers of a type."""
+    return np.dtype({"float16": np.float32, "bool": np.uint8}.get(dtype.name, dtype))
 
 
 def _write(volume: Volume, path: Path, metadata: dict[str, str]) -> None:
     name = path.name.lower()
     start = b""
+    dtype = _stored_type(volume.array.dtype)
     with path.open("wb") as file:
         if name.endswith(".nrrd"):
-            file.write(nrrd_header.compose(volume, metadata))
+            file.write(nrrd_header.compose(volume, dtype, metadata))
             coder = zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
         elif name.endswith(".mha"):
-            start = metaimage_header.compose(volume, metadata, 0)
+            start = metaimage_header.compose(volume, dtype, metadata, 0)
             file.write(start)
             coder = zlib.compressobj(_COMPRESSION_LEVEL, wbits=15)
         else:
             coder = zlib.compressobj(_COMPRESSION_LEVEL, wbits=31) if name.endswith(".gz") else None
-            start = nifti_header.compose(volume)
+            start = nifti_header.compose(volume, dtype)
             file.write(coder.compress(start) if coder else start)
         for plane in _planes(volume, interleaved=not name.endswith((".nii", ".nii.gz"))):
             file.write(coder.compress(plane) if coder else plane)
@@ -152,7 +152,7 @@ def _write(volume: Volume, path: Path, metadata: dict[str, str]) -> None:
         if name.endswith(".mha"):
             size = file.tell() - len(start)
             file.seek(0)
-            file.write(metaimage_header.compose(volume, metadata, size))
+            file.write(metaimage_header.compose(volume, dtype, metadata, size))
 
 
 def _planes(volume: Volume, interleaved: bool) -> Iterator[memoryview]:
@@ -161,7 +161,7 @@ def _planes(volume: Volume, interleaved: bool) -> Iterator[memoryview]:
     Args:
         interleaved: whether the channels of a voxel are side by side, or each channel follows the one before.
     """
-    dtype = volume.array.dtype.newbyteorder("<")
+    dtype = _stored_type(volume.array.dtype).newbyteorder("<")
     if interleaved:
         planes = (np.moveaxis(volume.array[:, k], 0, -1) for k in range(volume.array.shape[1]))
     else:
@@ -175,7 +175,7 @@ def _compare(volume: Volume, temporary: Path, path: Path) -> None:
     try:
         source = _parse(temporary)
         grid = Grid(volume.grid.shape, source.matrix)
-        same = source.count == volume.array.size and source.dtype.newbyteorder("=") == volume.array.dtype
+        same = source.count == volume.array.size and source.dtype.newbyteorder("=") == _stored_type(volume.array.dtype)
         stream = VoxelStream(source)
         for plane in _planes(volume, interleaved=source.channel_axis != 0):
             found = bytearray(len(plane))

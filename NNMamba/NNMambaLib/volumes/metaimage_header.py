@@ -61,15 +61,17 @@ def parse(path: Path) -> VoxelFile:
     )  # fmt: skip
 
 
-def compose(volume: Volume, metadata: dict[str, str], compressed_bytes: int) -> bytes:
+def compose(volume: Volume, dtype: np.dtype, metadata: dict[str, str], compressed_bytes: int) -> bytes:
     """Return the header of a volume whose voxels follow it in zlib, the channels of a voxel side by side.
 
     Its length does not depend on `compressed_bytes`.
 
+    Args:
+        dtype: in which the voxels are stored.
+
     Raises:
         OutputError: if the format has no room for its type.
     """
-    dtype = volume.array.dtype
     code = f"{dtype.kind}{dtype.itemsize}"
     if code not in _NAMES:
         raise OutputError(f"{volume.name} holds numbers of type {dtype}, which MetaImage cannot hold: convert them.")

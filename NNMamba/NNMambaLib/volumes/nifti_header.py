@@ -85,8 +85,11 @@ def parse(path: Path) -> VoxelFile:
     )
 
 
-def compose(volume: Volume) -> bytes:
+def compose(volume: Volume, dtype: np.dtype) -> bytes:
     """Return the header, of NIfTI-1, of a volume whose voxels follow it, channel by channel; sform and qform agree.
+
+    Args:
+        dtype: in which the voxels are stored.
 
     Raises:
         OutputError: if the format has no room for it.
@@ -99,7 +102,7 @@ def compose(volume: Volume) -> bytes:
     header["sizeof_hdr"], header["magic"], header["vox_offset"] = 348, b"n+1", 352
     header["dim"] = (5 if several else 3, width, height, depth, 1, volume.channels, 1, 1)
     header["intent_code"] = _VECTOR if several else 0
-    dtype = volume.array.dtype.newbyteorder("=")
+    dtype = dtype.newbyteorder("=")
     if dtype not in _CODES:
         raise OutputError(f"{volume.name} holds numbers of type {dtype}, which NIfTI cannot hold: use .nrrd.")
     header["datatype"], header["bitpix"] = _CODES[dtype], 8 * dtype.itemsize

@@ -87,13 +87,15 @@ def parse(path: Path) -> VoxelFile:
     )  # fmt: skip
 
 
-def compose(volume: Volume, metadata: dict[str, str]) -> bytes:
+def compose(volume: Volume, dtype: np.dtype, metadata: dict[str, str]) -> bytes:
     """Return the header of a volume whose voxels follow it in gzip, the channels of a voxel side by side.
+
+    Args:
+        dtype: in which the voxels are stored.
 
     Raises:
         OutputError: if the format has no room for its type.
     """
-    dtype = volume.array.dtype
     code = f"{dtype.kind}{dtype.itemsize}"
     if code not in _TYPES:
         raise OutputError(f"{volume.name} holds numbers of type {dtype}, which NRRD cannot hold: convert them.")

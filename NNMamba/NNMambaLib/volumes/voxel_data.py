@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
-import psutil
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.runtime.memory import free_memory
 from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.volumes.voxel_file import Part, VoxelFile, cut_short, damaged, not_opened
 
@@ -134,11 +134,11 @@ def check_memory(path: Path, needed: int) -> None:
     Raises:
         VolumeError: naming both amounts.
     """
-    free = psutil.virtual_memory().available
-    if needed > free:
+    free = free_memory()
+    if needed > free.bytes:
         raise VolumeError(
-            f"{path} holds {format_bytes(needed)} of voxels and {format_bytes(free)} of memory are free: crop or "
-            "resample it first."
+            f"{path} holds {format_bytes(needed)} of voxels and {format_bytes(free.bytes)} of memory can be used "
+            f"({free.limit}): crop or resample it first."
         )
 
 

@@ -169,7 +169,10 @@ INSIDE_FUNCTIONS = {
         models.manifest: jsonschema jsonschema.exceptions
         panel.hub.engine_section: psutil
         panel.hub.installer: PyTorchUtils slicer.packaging
-        support.machine_report: psutil
+        support.machine_report: psutil runtime.memory
+    """,
+    "Windows does not have it.": """
+        runtime.memory: resource
     """,
     "SimpleITK takes half a second to start, which panels and results do without.": """
         export.explanation_picture: SimpleITK
