@@ -46,10 +46,25 @@ def asked_for(extras):
     return found
 
 
+def constraints():
+    """Return {package: version} of constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+
+
+def test_constraints_have_a_version_of_what_each_extra_asks_for_and_it_fits():
+    versions = constraints()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extra, texts in {"": project["dependencies"], **project["optional-dependencies"]}.items():
+        for requirement in map(Requirement, texts):
+            version = versions.get(canonicalize_name(requirement.name))
+            assert version is not None, f"{requirement.name} of {extra}"
+            assert requirement.specifier.contains(version), f"{requirement} of {extra}: {version}"
+
+
 @pytest.mark.parametrize("name", EXTRAS)
 def test_every_file_has_a_hash_and_every_version_is_that_of_the_constraints(name):
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    versions = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+    versions = constraints()
     for package, (version, hashes) in pinned(name).items():
         assert versions.get(package, version) == version, f"{package}: run hash_requirements.py"
         assert hashes, package
