@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> dict:
     from NNMambaLib.training.configuration import read_configuration
     from NNMambaLib.training.train_folder import train_folder
 
-    def train(on_progress):
+    def train(on_progress, on_notice):
         return train_folder(
             arguments.task,
             arguments.data,
@@ -53,16 +53,20 @@ def run(arguments: argparse.Namespace) -> dict:
             device=arguments.device,
             backend=arguments.backend,
             on_progress=on_progress,
+            on_notice=on_notice,
         )
 
     # Of several processes that torchrun started, the first speaks.
     if os.environ.get("RANK", "0") != "0":
-        outcome = train(lambda progress: None)
+        outcome = train(lambda progress: None, lambda notice: None)
     else:
         with progress_display() as show:
-            outcome = train(show)
-        print_notices(outcome.notices)
+            outcome = train(show, lambda notice: print_notices([notice]))
         if outcome.metrics:
             print_table(["validation", ""], [[name, f"{value:.3f}"] for name, value in outcome.metrics.items()])
         print(f"Wrote {', '.join(str(path) for path in outcome.outputs)}.")
-    return {"outputs": [str(path) for path in outcome.outputs], "metrics": outcome.metrics}
+    return {
+        "outputs": [str(path) for path in outcome.outputs],
+        "metrics": outcome.metrics,
+        "notices": list(outcome.notices),
+    }

@@ -12,8 +12,10 @@ from NNMambaLib.errors import OutputError
 from NNMambaLib.files import files_together, make_folder, write_json
 from NNMambaLib.models.zip_files import MANIFEST_FILE
 from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
+from NNMambaLib.runtime.units import format_names
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration, as_json
+from NNMambaLib.training.data.sources import Sources
 from NNMambaLib.training.data.subjects import Split
 
 
@@ -31,6 +33,7 @@ class RunFolder:
         self.curves_picture = self.path / "curves.png"
         self.validation_picture = self.path / "validation.png"
         self.model = self.path / "model"
+        self._sources = self.path / "sources.json"
 
     @property
     def name(self) -> str:
@@ -89,6 +92,34 @@ class RunFolder:
                         "choose another folder, or start again (--overwrite)."
                     )
 
+    def changes(self, sources: Sources) -> tuple[str, ...]:
+        """Return a notice on sources that have changed since they were recorded, none where none have.
+
+        Raises:
+            OutputError: if steps were trained to give outputs other names.
+        """
+        if not self._sources.is_file():
+            return ()
+        names, cases = sources.changed_since(_read(self._sources))
+        if not names and not cases:
+            return ()
+        what = format_names([f"the {kind}" for kind in names] + cases)
+        changed = f"data have changed since the training in {self.path} began ({what})"
+        if self.finished:
+            return (f"the {changed}: its model is of the data as they were, and --overwrite trains on the new",)
+        if not self.checkpoint.is_file():
+            return (f"the {changed}: they are prepared anew",)
+        if names:
+            raise OutputError(f"The {changed}: choose another folder, or start again (--overwrite).")
+        return (
+            f"the {changed}: they are prepared anew, and the steps done were trained on what they were, "
+            "unless you start again (--overwrite)",
+        )
+
+    def record_sources(self, sources: Sources) -> None:
+        """Record what the cases are prepared from, once the user knows what has changed."""
+        write_json(sources.as_json(), self._sources)
+
     def remove_prepared(self) -> None:
         """Remove the prepared cases, which only training needs."""
         shutil.rmtree(self.prepared, ignore_errors=True)
@@ -107,7 +138,7 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for path in (
             self.configuration, self.split, self.checkpoint, self.curves_table, self.curves_picture,
-            self.validation_picture, self._record,
+            self.validation_picture, self._sources, self._record,
         ):  # fmt: skip
             path.unlink(missing_ok=True)
 

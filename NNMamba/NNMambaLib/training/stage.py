@@ -8,6 +8,8 @@ from collections.abc import Callable
 from NNMambaLib.progress import Progress
 
 OnProgress = Callable[[Progress], None]
+# Takes a sentence, without its full stop, on what is not as the user may take it to be.
+OnNotice = Callable[[str], None]
 
 
 class Stage:

@@ -29,7 +29,7 @@ from NNMambaLib.training.packaging import make_manifest, model_card
 from NNMambaLib.training.plan import Plan
 from NNMambaLib.training.preparation import prepare_run
 from NNMambaLib.training.run_folder import RunFolder
-from NNMambaLib.training.stage import OnProgress, Stage
+from NNMambaLib.training.stage import OnNotice, OnProgress, Stage
 from NNMambaLib.training.tasks.classification import ClassificationTask
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
@@ -60,6 +60,7 @@ def train_folder(
     device: str = "auto",
     backend: str = "auto",
     on_progress: OnProgress = lambda progress: None,
+    on_notice: OnNotice = lambda notice: None,
 ) -> Outcome:
     """Train on a folder of cases and write a model package; a run that was killed is resumed.
 
@@ -70,6 +71,7 @@ def train_folder(
         overwrite: remove an earlier training from it.
         device, backend: see `Trainer`.
         on_progress: called at the start of each stage and after each of its steps.
+        on_notice: called with each of the outcome's notices as soon as it is known, most of them before the training.
 
     Raises:
         VolumeError: if the data cannot be used; nothing was trained.
@@ -83,27 +85,28 @@ def train_folder(
     check_names_within(data, VolumeError)
     check_name(output, OutputError)
     target = training_device(device)
+    notices: list[str] = []
+
+    def notice(text: str) -> None:
+        notices.append(text)
+        on_notice(text)
+
     with process_group(target):
         cases, run = TASKS[task](Path(data)), RunFolder(output)
-        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, target, on_progress))
+        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, target, on_progress, notice))
         if plan is None:
-            return Outcome(run.outputs, {}, (f"{run.path} was trained to its end before",))
+            notice(f"{run.path} was trained to its end before")
+            return Outcome(run.outputs, {}, tuple(notices))
         training = _Training(cases, run, plan, target, on_progress)
         trainer = training.start(backend)
-        notices = _notices(trainer.step, plan)
+        if trainer.step > 0:
+            notice(f"resumed from step {trainer.step}")
+        if not plan.split.validation:
+            notice("there is no validation: its metrics and picture will be missing")
         training.train(trainer)
         metrics = training.finish(trainer) if rank() == 0 else {}
         wait_for_all()
-        return Outcome(run.outputs, metrics, notices)
-
-
-def _notices(first_step: int, plan: Plan) -> tuple[str, ...]:
-    notices = []
-    if first_step > 0:
-        notices.append(f"resumed from step {first_step}")
-    if not plan.split.validation:
-        notices.append("there was no validation: its metrics and picture are missing")
-    return tuple(notices)
+        return Outcome(run.outputs, metrics, tuple(notices))
 
 
 @dataclass(frozen=True)

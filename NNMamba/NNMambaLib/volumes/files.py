@@ -59,6 +59,17 @@ def read_volume(path: str | Path, check: bool = True) -> Volume:
     return _checked(Volume(read_voxels(source), source.matrix, path.name, source.notices), check)
 
 
+def stored_files(path: Path) -> tuple[Path, ...]:
+    """Return the file of a volume, and those that its header names for the voxels; no voxel is read.
+
+    Raises:
+        VolumeError: if it is not a file, or its header cannot be read.
+    """
+    if check_exists(path):
+        raise VolumeError(f"{path} is a folder: give a volume's file.")
+    return tuple(dict.fromkeys([path, *(part.path for part in _parse(path).parts)]))
+
+
 def write_volume(volume: Volume, path: str | Path, metadata: dict[str, str] | None = None) -> None:
     """Write a volume; the file appears whole, read back and compared, or not at all.
 

@@ -198,7 +198,7 @@ def test_a_folder_with_other_things_is_left_alone(folders, tmp_path, capsys):
 def test_without_validation_there_are_no_metrics(folders, tmp_path, capsys):
     changes = {"validation_fraction": 0, "augment": False, "optimizer": "sgd", "learning_rate": 1e-3}
     assert train("landmarks", folders["landmarks"], tmp_path / "run", **changes) == 0
-    assert "there was no validation" in capsys.readouterr().err
+    assert "there is no validation" in capsys.readouterr().err
     assert not (tmp_path / "run" / "validation.png").exists()
     manifest = open_package(tmp_path / "run" / "model").manifest
     assert (manifest.metrics, manifest.heatmap.slope, manifest.heatmap.intercept) == ((), 10, -3)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from NNMambaLib.errors import OutputError
 from NNMambaLib.files import atomic_folder, make_folder
 from NNMambaLib.inference.preprocessing import Prepared, prepare
 from NNMambaLib.models.manifest import InputSpecification
+from NNMambaLib.plain_files import read_text
 from NNMambaLib.training.data.case import Case, read_case
 from NNMambaLib.volumes.volume import Grid
 
-_ARRAY, _MATRIX = "volume", "matrix"
+_ARRAY, _MATRIX, _DIGEST = "volume", "matrix", "digest.txt"
+# Characters of a SHA-256 in hexadecimal.
+_LONGEST_DIGEST = 64
 Reference = dict[str, np.ndarray]
 
 
@@ -39,9 +44,16 @@ class PreparedCase:
 
 
 def prepare_case(
-    case: Case, specification: InputSpecification, make_reference: Callable[[Case, Grid], Reference], folder: Path
+    case: Case,
+    specification: InputSpecification,
+    make_reference: Callable[[Case, Grid], Reference],
+    folder: Path,
+    digest: str = "",
 ) -> None:
-    """Write a case to `folder`/name, whole or not at all; a case that exists is left alone.
+    """Write a case to `folder`/name, whole or not at all; one that was written with the same digest is left alone.
+
+    Args:
+        digest: of what the case is prepared from.
 
     Raises:
         VolumeError: as in `prepare`.
@@ -49,7 +61,9 @@ def prepare_case(
     """
     target = folder / case.name
     if target.is_dir():
-        return
+        if _written_digest(target) == digest:
+            return
+        shutil.rmtree(target, ignore_errors=True)
     prepared = prepare(read_case(case), specification)
     arrays = {_ARRAY: prepared.array, _MATRIX: prepared.grid.matrix, **make_reference(case, prepared.grid)}
     make_folder(folder)
@@ -58,6 +72,7 @@ def prepare_case(
             np.save(partial / f"{name}.npy", array)
             if not np.array_equal(np.load(partial / f"{name}.npy", mmap_mode="r"), array):
                 raise OSError(errno.EIO, "what was read back differs")
+        (partial / _DIGEST).write_text(digest, encoding="ascii")
 
 
 def open_case(folder: Path, name: str) -> PreparedCase:
@@ -65,3 +80,9 @@ def open_case(folder: Path, name: str) -> PreparedCase:
     arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted((folder / name).glob("*.npy"))}
     array, matrix = arrays.pop(_ARRAY), np.array(arrays.pop(_MATRIX))
     return PreparedCase(name, array, Grid(array.shape[1:], matrix), arrays)
+
+
+def _written_digest(folder: Path) -> str | None:
+    """Return the digest that a case was prepared with, None where version 0.1 prepared it."""
+    path = folder / _DIGEST
+    return read_text(path, _LONGEST_DIGEST, OutputError) if path.is_file() else None

@@ -32,13 +32,14 @@ class Survey:
 def survey_cases(
     cases: Sequence[Case],
     check: Callable[[Case, Volume], np.ndarray | None],
-    after_case: Callable[[], None] = lambda: None,
+    after_case: Callable[[Case], None] = lambda case: None,
 ) -> Survey:
     """Read and check all cases.
 
     Args:
         check: raises VolumeError where a case's reference does not fit its volume; returns the voxels (z, y, x) that
             show something, or None: those above the mean of the first channel.
+        after_case: called with each case once it was checked.
 
     Raises:
         VolumeError: naming the file that cannot be used.
@@ -57,7 +58,7 @@ def survey_cases(
             shown = volume.array[0] > volume.array[0].mean(dtype=np.float64)
         samples.append(_sample(volume.array, shown, rng))
         grids.append(volume.grid)
-        after_case()
+        after_case(case)
     return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1))
 
 

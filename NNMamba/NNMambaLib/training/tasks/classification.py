@@ -21,6 +21,7 @@ from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import CLASSES, ClassificationSampler
+from NNMambaLib.training.data.sources import ReferenceSource
 from NNMambaLib.training.objectives.classification import ClassificationObjective
 from NNMambaLib.training.validation_picture import draw_classes
 from NNMambaLib.volumes.volume import Grid, Shape, Volume
@@ -43,6 +44,12 @@ class ClassificationTask:
 
     def channel_names(self, count: int) -> tuple[str, ...]:
         return tuple(f"channel {number}" for number in range(1, count + 1))
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return {f"classes of {target.name}": target.classes for target in self._targets}
+
+    def source(self, case: Case) -> ReferenceSource:
+        return ReferenceSource(content=case.reference)
 
     def needed(self) -> dict[str, list[tuple[int, int]]]:
         return {case.name: [entry for entry in enumerate(case.reference) if entry[1] != UNKNOWN] for case in self.cases}

@@ -25,6 +25,7 @@ from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LANDMARKS, LandmarksSampler
+from NNMambaLib.training.data.sources import ReferenceSource
 from NNMambaLib.training.objectives.landmarks import LandmarksObjective
 from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volumes.volume import Grid, Position, Shape, Volume
@@ -56,6 +57,12 @@ class LandmarksTask:
 
     def channel_names(self, count: int) -> tuple[str, ...]:
         return tuple(f"channel {number}" for number in range(1, count + 1))
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return {"landmarks": self._names}
+
+    def source(self, case: Case) -> ReferenceSource:
+        return ReferenceSource(content=dict(case.reference.positions))
 
     def needed(self) -> dict[str, list[str]]:
         """Return the landmarks that each case shows: one that training never sees cannot be learnt."""

@@ -23,6 +23,7 @@ from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LABELS, PLACES, SegmentationSampler
+from NNMambaLib.training.data.sources import ReferenceSource
 from NNMambaLib.training.objectives.segmentation import SegmentationObjective
 from NNMambaLib.training.validation_picture import draw_labels
 from NNMambaLib.volumes.files import read_volume
@@ -44,6 +45,12 @@ class SegmentationTask:
 
     def channel_names(self, count: int) -> tuple[str, ...]:
         return self._channels
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return {"channels": self._channels, "labels": self._labels}
+
+    def source(self, case: Case) -> ReferenceSource:
+        return ReferenceSource(files=(case.reference,))
 
     def needed(self) -> dict:
         return {}

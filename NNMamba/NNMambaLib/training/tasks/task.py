@@ -14,6 +14,7 @@ from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samples import Sampler
+from NNMambaLib.training.data.sources import ReferenceSource
 from NNMambaLib.training.objectives.objective import Objective
 from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
@@ -34,6 +35,14 @@ class Task(Protocol):
 
     def needed(self) -> Mapping[str, Iterable[Hashable]]:
         """Return what each case shows and training must not lack, see `split_by_subject`."""
+        ...
+
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of what is learnt by kind, such as the labels, in the order of the network's outputs."""
+        ...
+
+    def source(self, case: Case) -> ReferenceSource:
+        """Return where a case's reference comes from."""
         ...
 
     def check(self, case: Case, volume: Volume) -> np.ndarray | None:
