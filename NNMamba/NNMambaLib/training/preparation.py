@@ -17,6 +17,9 @@ from NNMambaLib.training.run_folder import RunFolder
 from NNMambaLib.training.stage import OnNotice, OnProgress, Stage
 from NNMambaLib.training.tasks.task import Task
 
+# Of one kind; the rest are counted.
+_MOST_WARNINGS = 5
+
 
 def prepare_run(
     task: Task,
@@ -48,7 +51,7 @@ def prepare_run(
     # A manifest that could not be written must be found before the training, not after it.
     check_manifest(make_manifest(run.name, task, plan, {}, []))
     run.settle(task.name, given, plan.configuration, plan.split)
-    for notice in run.changes(sources):
+    for notice in (*run.changes(sources), *_warnings(survey)):
         on_notice(notice)
     run.record_sources(sources)
     _prepare_cases(task, plan, run, sources, on_progress)
@@ -63,6 +66,12 @@ def _survey(task: Task, on_progress: OnProgress) -> tuple[Survey, Sources]:
         stage.step()
 
     return survey_cases(task.cases, task.check, after_case), Sources(task.names(), digests)
+
+
+def _warnings(survey: Survey) -> list[str]:
+    left = len(survey.outliers) - _MOST_WARNINGS
+    more = [f"{left} more channels have voxels far beyond all others"] if left > 0 else []
+    return [*survey.outliers[:_MOST_WARNINGS], *more]
 
 
 def _read_sources(task: Task, on_progress: OnProgress) -> Sources:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.file_names import check_name, check_names_within
 from NNMambaLib.files import files_together
+from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.models.package import write_package
 from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.runtime.forks import note_use, refuse_after_fork
@@ -25,7 +28,7 @@ from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.curves import plot_curves, write_curves
 from NNMambaLib.training.loop.distributed import from_first, process_count, process_group, rank, wait_for_all
 from NNMambaLib.training.loop.trainer import CurvePoint, Trainer
-from NNMambaLib.training.packaging import make_manifest, model_card
+from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import Plan
 from NNMambaLib.training.preparation import prepare_run
 from NNMambaLib.training.run_folder import RunFolder
@@ -88,8 +91,10 @@ def train_folder(
     notices: list[str] = []
 
     def notice(text: str) -> None:
-        notices.append(text)
-        on_notice(text)
+        # A validation may fail in the same way again and again.
+        if text not in notices:
+            notices.append(text)
+            on_notice(text)
 
     with process_group(target):
         cases, run = TASKS[task](Path(data)), RunFolder(output)
@@ -97,7 +102,7 @@ def train_folder(
         if plan is None:
             notice(f"{run.path} was trained to its end before")
             return Outcome(run.outputs, {}, tuple(notices))
-        training = _Training(cases, run, plan, target, on_progress)
+        training = _Training(cases, run, plan, target, on_progress, notice)
         trainer = training.start(backend)
         if trainer.step > 0:
             notice(f"resumed from step {trainer.step}")
@@ -118,6 +123,7 @@ class _Training:
     plan: Plan
     device: torch.device
     on_progress: OnProgress
+    on_notice: OnNotice
 
     def start(self, backend: str) -> Trainer:
         """Return a new trainer, or the one that the run's checkpoint holds."""
@@ -135,7 +141,7 @@ class _Training:
             self._samples,
             self.run.checkpoint,
             report=lambda point: self._write_curves(trainer.history),
-            validate=lambda network: self.task.metrics(self._validate(network)),
+            validate=lambda network: self._metrics(self._validate(network)),
             after_step=lambda step: stage.step(),
         )
 
@@ -145,10 +151,10 @@ class _Training:
         self._recalibrate(network)
         with files_together():
             scores = self._validate(network, self.run.validation_picture)
-            metrics = self.task.metrics(scores)
+            metrics = self._metrics(scores)
             # A run that was killed after its last checkpoint may lack them.
             self._write_curves(trainer.history)
-            manifest = make_manifest(self.run.name, self.task, self.plan, metrics, scores)
+            manifest = self._manifest(metrics, scores)
             write_package(self.run.model, manifest, network, card=model_card(manifest))
         self.run.remove_prepared()
         return metrics
@@ -167,17 +173,42 @@ class _Training:
         recalibrate_batch_norm(network, DataLoader(samples, batch_size=size, num_workers=configuration.workers))
 
     def _validate(self, network: nn.Module, picture: Path | None = None) -> list[Any]:
-        """Return the scores of the validation cases, and write a picture of the first where a path is given."""
+        """Return the scores of the validation cases, and write a picture of the first where a path is given.
+
+        A case whose validation fails is left out with a notice, for hours of training hang on it.
+        """
         names = self.plan.split.validation
         stage, scores = Stage("Validating", len(names), self.on_progress), []
         for name in names:
-            case = open_case(self.run.prepared, name)
-            prediction = self.task.predict(network, self.device, case, self.plan.configuration.patch_zyx)
-            scores.append(self.task.score(case, prediction))
-            if picture is not None and name == names[0]:
-                self.task.picture(case, prediction, picture)
+            with self._noticing(f"the validation of {name} failed, and is left out"):
+                case = open_case(self.run.prepared, name)
+                prediction = self.task.predict(network, self.device, case, self.plan.configuration.patch_zyx)
+                scores.append(self.task.score(case, prediction))
+                if picture is not None and name == names[0]:
+                    self.task.picture(case, prediction, picture)
             stage.step()
         return scores
+
+    def _metrics(self, scores: list[Any]) -> dict[str, float]:
+        with self._noticing("the validation could not be summed up"):
+            metrics = self.task.metrics(scores)
+            return {name: value for name, value in metrics.items() if math.isfinite(value)}
+        return {}
+
+    def _manifest(self, metrics: dict[str, float], scores: list[Any]) -> Manifest:
+        with self._noticing("the package is without the metrics and the calibration of the validation"):
+            manifest = make_manifest(self.run.name, self.task, self.plan, metrics, scores)
+            check_manifest(manifest)
+            return manifest
+        return make_manifest(self.run.name, self.task, self.plan, {}, [])
+
+    @contextmanager
+    def _noticing(self, failure: str) -> Iterator[None]:
+        """Turn an error of any kind into a notice: what fails here is worth less than the training it would end."""
+        try:
+            yield
+        except Exception as error:
+            self.on_notice(f"{failure} ({str(error).rstrip('.') or type(error).__name__})")
 
     def _write_curves(self, history: list[CurvePoint]) -> None:
         with files_together():

@@ -9,6 +9,7 @@ import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.training.data.case import Case, read_case
+from NNMambaLib.training.data.outliers import outlier_notice
 from NNMambaLib.volumes.volume import Grid, Volume
 
 _KEPT = 5000
@@ -22,11 +23,13 @@ class Survey:
         channels: of every volume.
         grids: of the volumes, in the cases' order.
         intensities: (channel, n): a sample of the voxels that show something, at most the same number of each case.
+        outliers: a sentence on each channel with voxels far beyond all others.
     """
 
     channels: int
     grids: tuple[Grid, ...]
     intensities: np.ndarray
+    outliers: tuple[str, ...] = ()
 
 
 def survey_cases(
@@ -44,7 +47,7 @@ def survey_cases(
     Raises:
         VolumeError: naming the file that cannot be used.
     """
-    grids, samples = [], []
+    grids, samples, outliers = [], [], []
     rng = np.random.default_rng(0)
     for case in cases:
         volume = read_case(case)
@@ -58,8 +61,19 @@ def survey_cases(
             shown = volume.array[0] > volume.array[0].mean(dtype=np.float64)
         samples.append(_sample(volume.array, shown, rng))
         grids.append(volume.grid)
+        outliers += _outliers(case, volume)
         after_case(case)
-    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1))
+    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1), tuple(outliers))
+
+
+def _outliers(case: Case, volume: Volume) -> list[str]:
+    named = len(case.channels) == volume.channels
+    names = [
+        case.channels[number].name if named else f"Channel {number + 1} of {case.channels[0].name}"
+        for number in range(volume.channels)
+    ]
+    notices = (outlier_notice(values, name) for values, name in zip(volume.array, names, strict=True))
+    return [notice for notice in notices if notice is not None]
 
 
 def _sample(array: np.ndarray, shown: np.ndarray, rng: np.random.Generator) -> np.ndarray:

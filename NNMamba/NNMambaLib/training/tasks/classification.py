@@ -12,6 +12,7 @@ from torch import nn
 
 from NNMambaLib.inference.answers import predict_target
 from NNMambaLib.inference.crop_and_pad import fit_to_patch
+from NNMambaLib.inference.finite import check_finite
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.calibration import fit_temperature
@@ -71,7 +72,9 @@ class ClassificationTask:
     def predict(self, network: nn.Module, device: torch.device, case: PreparedCase, patch: Shape) -> np.ndarray:
         with torch.inference_mode():
             x = torch.from_numpy(fit_to_patch(case.array, patch))[None]
-            return network(x.to(device))[0].float().cpu().numpy()
+            logits = network(x.to(device))[0].float().cpu()
+        check_finite(logits)
+        return logits.numpy()
 
     def score(self, case: PreparedCase, prediction: np.ndarray) -> Score:
         return prediction, np.array(case.reference[CLASSES])
