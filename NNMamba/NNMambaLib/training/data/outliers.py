@@ -18,7 +18,7 @@ def outlier_notice(values: np.ndarray, name: str) -> str | None:
         name: of the channel.
     """
     flat = values.reshape(-1)
-    looked_at = flat[np.random.default_rng(0).integers(flat.size, size=min(flat.size, _LOOKED_AT))].astype(np.float64)
+    looked_at = flat.astype(np.float64) if flat.size <= _LOOKED_AT else _some(flat)
     median = float(np.median(looked_at))
     # Where most voxels are the same, such as 0 around what was cut out, the others tell the range.
     differing = looked_at[looked_at != median]
@@ -40,3 +40,7 @@ def outlier_notice(values: np.ndarray, name: str) -> str | None:
         "spoil the normalization: replace them, for example by the background's value, or set normalization to "
         "percentile"
     )
+
+
+def _some(flat: np.ndarray) -> np.ndarray:
+    return flat[np.random.default_rng(0).integers(flat.size, size=_LOOKED_AT)].astype(np.float64)
