@@ -174,10 +174,10 @@ class Engine:
             TypeError: if the task has no such option.
         """
         refuse_after_fork()
-        note_use()
         run = self._run(task, model, volume, options, Monitor(on_progress, is_cancelled))
         if on_estimate is not None:
             on_estimate(run.need())
+        note_use()
         return run.execute()
 
     def estimate_memory(self, volume: Volume | Sequence[Volume], model: Model, **options: Any) -> MemoryNeed:
@@ -201,13 +201,16 @@ class Engine:
         Raises:
             ModelError: as in `ModelPackage.load`.
         """
-        key = package.sha256, package.manifest.network, str(device)
+        key = _network_key(package, device)
         if key not in self._networks:
             network = package.load()
             if device.type == "cpu":
                 network = fold(network, torch.bfloat16 if self.precision == "bfloat16" else None)
             self._networks[key] = network.to(device)
         return self._networks[key]
+
+    def _is_loaded(self, package: ModelPackage, device: torch.device) -> bool:
+        return _network_key(package, device) in self._networks
 
     def _run(
         self,
@@ -219,9 +222,15 @@ class Engine:
     ) -> Run:
         kind = task_named(task)
         complete = kind.complete(options)
-        resources = Resources(self.device, self.backend, self.precision, self.memory_limit, self.network)
+        resources = Resources(
+            self.device, self.backend, self.precision, self.memory_limit, self.network, self._is_loaded
+        )
         volumes = [volume] if isinstance(volume, Volume) else list(volume)
         return Run(resources, kind, find_package(model), volumes, complete, monitor)
+
+
+def _network_key(package: ModelPackage, device: torch.device) -> tuple[str, NetworkDescription, str]:
+    return package.sha256, package.manifest.network, str(device)
 
 
 def _check_precision(precision: str, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,14 +11,21 @@ import torch
 
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
+from NNMambaLib.models.weights import number_count
 from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.runtime.forks import has_computed
 from NNMambaLib.runtime.memory import FreeMemory, free_memory
 from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.volumes.volume import Shape
 
 _FLOAT = 4
-# Overhead of allocators and libraries beside the arrays that are counted.
-_MARGIN = 1.2
+_MIB = 2**20
+# Of allocators, beside the arrays that are counted; and what freed blocks of unlike sizes leave unused, at most.
+_MARGIN, _SCATTERED = 1.1, 100 * _MIB
+# Compiled kernels, of numba and of oneDNN, which are loaded or made with the first tile.
+_LIBRARIES = 80 * _MIB
+# Copies of the weights: while they are read and folded, and from then on.
+_LOADING, _LOADED = 3.7, 1.15
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
 
 
@@ -59,12 +67,27 @@ class Attempt:
 
 @dataclass(frozen=True)
 class RunSizes:
-    """What a run's memory depends on: the network, and the voxels (z, y, x) of the input and of the model's grid."""
+    """What a run's memory depends on.
+
+    Attributes:
+        network: that runs.
+        source, grid: voxels (z, y, x) of the input and of the model's grid.
+        resampled: whether the one is interpolated on the other.
+        backend: of the selective scan, as it will be used.
+        loaded: whether the network is in memory already.
+    """
 
     network: NetworkDescription
     source: Shape
     grid: Shape
     resampled: bool
+    backend: str = "torch"
+    loaded: bool = False
+
+    @functools.cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of the network's weights that are still to be loaded."""
+        return 0 if self.loaded else _FLOAT * number_count(self.network)
 
     @property
     def prepared_bytes(self) -> int:
@@ -78,20 +101,20 @@ class RunSizes:
         return self.prepared_bytes + max(resampling + _FLOAT * math.prod(self.grid), 3 * _FLOAT * math.prod(self.grid))
 
 
-def network_bytes(network: NetworkDescription, patch: Shape, device: torch.device, classifier: bool = False) -> int:
+def network_bytes(network: NetworkDescription, patch: Shape, device: torch.device, backend: str = "torch") -> int:
     """Return the peak bytes of one forward pass on a patch: of a folded network on the CPU, else of a plain one.
 
     Fitted from above to measured peaks of all variants (widths 8 to 32, 2 to 100 outputs, patches of 64 to 160, each
-    scan that runs on a CPU).
+    scan that runs on a CPU); `Testing/Benchmarks/memory_estimate.py` shows how well.
     """
     width, outputs = network.base_width, network.out_channels
-    if classifier:
-        floats = 2 * width + 8
-    elif device.type == "cpu":
-        floats = max(3 * width, width + 3 * outputs) + 4
+    if device.type != "cpu":
+        floats = 4 * width + (8 if network.is_classifier else 3 * outputs)
+    elif network.is_classifier:
+        floats = 1.75 * width + 5 if backend == "numba" else 3.5 * width + 8
     else:
-        floats = 4 * width + 3 * outputs
-    return math.prod(patch) * floats * _FLOAT
+        floats = max(1.75 * width, width + 1.5 * outputs) + 5
+    return int(math.prod(patch) * floats * _FLOAT)
 
 
 def sliding_window_need(
@@ -118,19 +141,29 @@ def sliding_window_need(
     # The tile, and the outputs of one that may come again.
     tiles = math.prod(patch) * (sizes.network.in_channels * _FLOAT + outputs)
     running = sizes.prepared_bytes + accumulated + kept + tiles
-    return _with_margin(running, sizes.preparing_bytes, network_bytes(sizes.network, patch, device))
+    return _whole_need(sizes, running, sizes.preparing_bytes, patch, device)
 
 
 def classifier_need(sizes: RunSizes, patch: Shape, device: torch.device, explanation: bool = False) -> MemoryNeed:
     """Return what a classifier needs; an explanation is a volume on the input's grid, of which there are two copies."""
-    tile = network_bytes(sizes.network, patch, device, classifier=True)
     returning = sizes.prepared_bytes + 2 * _FLOAT * math.prod(sizes.source) if explanation else 0
     around = max(sizes.preparing_bytes, returning)
-    return _with_margin(sizes.prepared_bytes + math.prod(patch) * _FLOAT, around, tile)
+    return _whole_need(sizes, sizes.prepared_bytes + math.prod(patch) * _FLOAT, around, patch, device)
 
 
-def _with_margin(running: int, around: int, network: int) -> MemoryNeed:
-    return MemoryNeed(int(_MARGIN * running), int(_MARGIN * around), network)
+def _whole_need(sizes: RunSizes, running: int, around: int, patch: Shape, device: torch.device) -> MemoryNeed:
+    """Return the need for arrays of so many bytes, with what comes on top: network, weights, libraries, allocators."""
+    network = network_bytes(sizes.network, patch, device, sizes.backend)
+    libraries = 0 if has_computed() else _LIBRARIES
+    kept = int(_LOADED * sizes.weight_bytes)
+    if device.type != "cpu":
+        network, kept = network + kept, 0
+    scattered = min(_SCATTERED, running + network)
+    return MemoryNeed(
+        running=int(_MARGIN * running) + scattered + kept + libraries,
+        around=max(int(_MARGIN * around) + kept, int(_LOADING * sizes.weight_bytes)) + libraries,
+        network=network,
+    )
 
 
 def attempts(

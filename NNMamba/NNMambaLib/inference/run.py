@@ -39,6 +39,7 @@ class Resources:
         precision: of the convolutions.
         memory_limit: bytes to stay under, on the host and on the device alike; None takes what is free.
         network: returns a package's network on a device.
+        is_loaded: tells whether that is in memory already.
     """
 
     device: torch.device
@@ -46,6 +47,7 @@ class Resources:
     precision: str
     memory_limit: int | None
     network: Callable[[ModelPackage, torch.device], nn.Module]
+    is_loaded: Callable[[ModelPackage, torch.device], bool]
 
 
 class Run:
@@ -139,7 +141,12 @@ class Run:
     def _need(self, patch: Shape, device: torch.device) -> memory_plan.MemoryNeed:
         placement = self._placement
         sizes = memory_plan.RunSizes(
-            self._manifest.network, self._volume.grid.shape, placement.grid.shape, placement.resampled
+            self._manifest.network,
+            self._volume.grid.shape,
+            placement.grid.shape,
+            placement.resampled,
+            resolve_backend(self._resources.backend, device),
+            self._resources.is_loaded(self._package, device),
         )
         return self._task.need(sizes, patch, device, self._options)
 

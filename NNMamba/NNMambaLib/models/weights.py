@@ -38,9 +38,11 @@ def network_from_bytes(content: bytes, description: NetworkDescription, source: 
                 f"The weights of {source} are not finite ({key} holds NaN or infinity), so that nothing they say has a "
                 "meaning: get the package again from its authors."
             )
-    network = build(description)
+    # Without tensors of its own: the weights take their place, and are in memory once.
+    with torch.device("meta"):
+        network = build(description)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    network.load_state_dict(expand_shared_layers(state))
+    network.load_state_dict(expand_shared_layers(state), assign=True)
     return network.eval()
 
 

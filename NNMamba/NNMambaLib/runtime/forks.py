@@ -14,6 +14,11 @@ def note_use() -> None:
     _used_in.add(os.getpid())
 
 
+def has_computed() -> bool:
+    """Return whether this process has computed before: what libraries load for that is in its memory already."""
+    return os.getpid() in _used_in
+
+
 def refuse_after_fork() -> None:
     """Refuse to compute in a process that was forked from one that did.
 

@@ -53,7 +53,7 @@ def check_step_memory(configuration: ResolvedConfiguration, network: NetworkDesc
         TrainingError: naming what a step needs at least.
     """
     free = usable_memory(device).bytes
-    forward = network_bytes(network, configuration.patch_zyx, device, classifier=network.is_classifier)
+    forward = network_bytes(network, configuration.patch_zyx, device)
     weights = _COPIES[configuration.optimizer] * _FLOAT * number_count(network)
     needed = configuration.batch_size * forward + weights
     if needed > free:
