@@ -17,8 +17,10 @@ from torch.utils.data import DataLoader
 from NNMambaLib.errors import OutputError, VolumeError
 from NNMambaLib.file_names import check_name, check_names_within
 from NNMambaLib.files import files_together
+from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import Manifest
 from NNMambaLib.models.package import write_package
+from NNMambaLib.networks.variants import variant_for
 from NNMambaLib.runtime.devices import training_device
 from NNMambaLib.runtime.forks import note_use, refuse_after_fork
 from NNMambaLib.training.configuration import Configuration
@@ -27,7 +29,7 @@ from NNMambaLib.training.data.samples import Samples
 from NNMambaLib.training.loop.averaging import recalibrate_batch_norm
 from NNMambaLib.training.loop.curves import plot_curves, write_curves
 from NNMambaLib.training.loop.distributed import from_first, process_count, process_group, rank, wait_for_all
-from NNMambaLib.training.loop.trainer import CurvePoint, Trainer
+from NNMambaLib.training.loop.trainer import CurvePoint, Trainer, check_means
 from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import Plan
 from NNMambaLib.training.preparation import prepare_run
@@ -81,13 +83,16 @@ def train_folder(
         TrainingError: if the configuration cannot be used, or the training does not converge.
         ModelError: if the network's variant is not for the task, or the model could not be packaged.
         OutputError: if the output folder holds something else, or cannot be written to.
-        BackendError: if the process was forked from one in which an engine or a training has run.
+        BackendError: if the device or the backend cannot be used here, or the process was forked from one in which an
+            engine or a training has run.
     """
     refuse_after_fork()
     note_use()
     check_names_within(data, VolumeError)
     check_name(output, OutputError)
     target = training_device(device)
+    check_means(configuration.precision, target, backend)
+    variant_for(task_named(task).whole_volume, configuration.variant)
     notices: list[str] = []
 
     def notice(text: str) -> None:

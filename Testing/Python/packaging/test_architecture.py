@@ -60,7 +60,7 @@ ARROWS = {
         "errors evaluation export files inference models plain_files strict_json training.configuration volumes"
     ),
     "training.configuration": "errors file_names models networks plain_files strict_json training.loop volumes",
-    "training.loop": "errors files networks plain_files runtime training.objectives",
+    "training.loop": "errors files networks networks.scan plain_files runtime training.objectives",
     "training.objectives": "errors networks",
     "support": (
         "NNMambaLib engine errors inference models networks networks.convolution networks.scan progress runtime volumes"

@@ -42,7 +42,7 @@ def test_deep_supervision_halves_the_weight_and_drops_the_coarsest(labels):
 
 def test_heads_that_cannot_hold_the_labels_are_refused():
     with pytest.raises(ModelError, match="The heads of SEG-NNU2 have 4 outputs and there are 3 labels: take SEG-NNU"):
-        SegmentationObjective(NetworkDescription("SEG-NNU2", 1, 3, 4)).build_network()
+        SegmentationObjective(NetworkDescription("SEG-NNU2", 1, 3, 4))
 
 
 def landmark_targets(*rows):

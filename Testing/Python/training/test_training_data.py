@@ -281,3 +281,32 @@ def test_files_that_macos_adds_to_archives_are_passed_over(originals, tmp_path):
         for file in files:
             (data / file).write_bytes(b"\0\5\x16\7")
         assert len(TASKS[task](data).cases) == len(TASKS[task](originals[task]).cases)
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "more", "sentence"),
+    [
+        (
+            "segmentation",
+            {"precision": "float16"},
+            [],
+            "precision is float16 and the device is cpu: choose bfloat16 or",
+        ),
+        ("segmentation", {}, ["--backend", "cuda"], "Unknown scan backend 'cuda': choose auto, mamba-ssm,"),
+        ("segmentation", {}, ["--device", "abacus"], "The device 'abacus' cannot be used"),
+        ("classification", {"variant": "SEG-CSS"}, [], "The task needs a classifier and SEG-CSS is not one: choose"),
+        ("segmentation", {"variant": "SEG-NNU2"}, [], "The heads of SEG-NNU2 have 4 outputs and there are 3 labels"),
+    ],
+)
+def test_means_that_are_not_to_be_had_are_refused_before_data_are_prepared(
+    originals, tmp_path, capsys, task, changes, more, sentence
+):
+    config = write_configuration(tmp_path / "configuration.json", **changes)
+    files = ["--data", str(originals[task]), "--output", str(tmp_path / "run"), "--config", str(config)]
+    assert main(["train", task, *files, "--device", "cpu", "--backend", "torch", *more]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert sentence in said[-1]
+    assert not any(line.startswith("Preparing") for line in said)
+    # What the data need not decide is known before they are read.
+    assert len(said) == 1 or changes == {"variant": "SEG-NNU2"}
+    assert not (tmp_path / "run").exists()

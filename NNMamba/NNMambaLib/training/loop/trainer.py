@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.networks.mamba import set_scan_backend
+from NNMambaLib.networks.scan.selective_scan import resolve_backend
 from NNMambaLib.networks.variants import build
 from NNMambaLib.runtime.child_python import iterate_safely
 from NNMambaLib.runtime.devices import training_device
@@ -52,6 +53,17 @@ class CurvePoint:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def check_means(precision: str, device: torch.device, backend: str) -> None:
+    """Refuse a precision that a device has not, and a backend of the selective scan that cannot serve it.
+
+    Raises:
+        TrainingError, BackendError: naming the one that cannot be had.
+    """
+    if precision == "float16" and device.type != "cuda":
+        raise TrainingError(f"precision is float16 and the device is {device}: choose bfloat16 or float32.")
+    resolve_backend(backend, device)
+
+
 class Trainer:
     """Holds the network, its average, the optimizer and the step; `run` goes on from there.
 
@@ -63,7 +75,7 @@ class Trainer:
 
     Raises:
         BackendError: if the process was forked from one in which an engine or a training has run.
-        TrainingError: if the device has no such precision.
+        TrainingError, BackendError: as in `check_means`.
     """
 
     def __init__(self, objective: Objective, settings: TrainingSettings, device: str = "auto", backend: str = "auto"):
@@ -74,8 +86,7 @@ class Trainer:
         self.device = training_device(device)
         self.step = 0
         self.history: list[CurvePoint] = []
-        if settings.precision == "float16" and self.device.type != "cuda":
-            raise TrainingError(f"precision is float16 and the device is {self.device}: choose bfloat16 or float32.")
+        check_means(settings.precision, self.device, backend)
         torch.manual_seed(settings.seed)
         self.network = objective.build_network()
         set_scan_backend(self.network, backend)

@@ -26,6 +26,9 @@ class SegmentationObjective:
         output_gain: see `sharpen_output`.
         leak, leak_until: slope below zero of the output's ReLU at the start, and the fraction of training after which
             it is 0.
+
+    Raises:
+        ModelError: if the variant's heads of deep supervision cannot hold the labels.
     """
 
     network: NetworkDescription
@@ -34,17 +37,15 @@ class SegmentationObjective:
     leak: float = 0.2
     leak_until: float = 0.7
 
-    def build_network(self) -> nn.Module:
-        """Return a network to train, see `Objective.build_network`.
-
-        Raises:
-            ModelError: if the variant's heads of deep supervision cannot hold the labels.
-        """
+    def __post_init__(self) -> None:
         outputs = self.network.out_channels
         if self.deep_supervision and self.network.variant == _FIXED_HEADS and outputs != 4:
             raise ModelError(
                 f"The heads of {_FIXED_HEADS} have 4 outputs and there are {outputs} labels: take SEG-NNU."
             )
+
+    def build_network(self) -> nn.Module:
+        outputs = self.network.out_channels
         network = build(replace(self.network, head_channels=outputs if self.deep_supervision else None))
         sharpen_output(network, self.output_gain)
         make_leaky(network)
