@@ -21,7 +21,8 @@ from helpers.perturbed_networks import enliven
 from helpers.thread_checks import assert_two_threads_compute_what_one_does
 from NNMambaLib.errors import BackendError
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans, warm_up
+from NNMambaLib.networks.scan.gated_scans import gated_scans, warm_up
+from NNMambaLib.networks.scan.scan_parameters import ScanParameters
 from NNMambaLib.networks.scan.selective_scan import available_backends
 from NNMambaLib.runtime.threads import for_each
 

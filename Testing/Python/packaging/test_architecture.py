@@ -132,6 +132,7 @@ INSIDE_FUNCTIONS = {
     """,
     "Optional: numba compiles when its kernels are imported, and the engine runs without it.": """
         kernels.availability: kernels.labels kernels.scan
+        networks.scan.cuda_scans: kernels.cuda_convolution kernels.cuda_gated_scan kernels.cuda_launch
         networks.scan.gated_scans: kernels.gated_scan kernels.stack_memory
         networks.scan.numba_backend: kernels.scan kernels.scan_gradient kernels.stack_memory
     """,

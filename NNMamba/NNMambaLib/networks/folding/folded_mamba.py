@@ -14,7 +14,8 @@ from torch.nn import functional
 from NNMambaLib.networks.folding.folded_convolution import FoldedConvolution, scale_and_shift
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba, as_tokens, as_volume
 from NNMambaLib.networks.mamba import Mamba
-from NNMambaLib.networks.scan.gated_scans import ScanParameters, gated_scans
+from NNMambaLib.networks.scan.gated_scans import gated_scans
+from NNMambaLib.networks.scan.scan_parameters import ScanParameters
 
 
 class FoldedMamba(nn.Module):

@@ -15,34 +15,12 @@ from torch.nn import functional
 from NNMambaLib.kernels.blocks import BLOCKS, as_array, channels_per_job, exponents
 from NNMambaLib.networks.convolution import convolve, served_by_onednn
 from NNMambaLib.networks.scan.causal_convolution import causal_convolution_silu
+from NNMambaLib.networks.scan.scan_parameters import ScanParameters
 from NNMambaLib.networks.scan.selective_scan import resolve_backend, selective_scan
 from NNMambaLib.runtime.threads import for_each
 
 # Tokens that one call of the convolution kernel takes at most.
 _TOKENS = 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class ScanParameters:
-    """The parameters of a Mamba block between in_proj and out_proj, for E channels, N states, step sizes of rank R.
-
-    Attributes:
-        conv_weight: (E, taps), the last tap for the token itself.
-        conv_bias: (E,).
-        x_proj: (R + 2N, E), the rows dt, B, C.
-        dt_weight: (E, R).
-        dt_bias: (E,).
-        A: (E, N), negative.
-        D: (E,).
-    """
-
-    conv_weight: torch.Tensor
-    conv_bias: torch.Tensor
-    x_proj: torch.Tensor
-    dt_weight: torch.Tensor
-    dt_bias: torch.Tensor
-    A: torch.Tensor
-    D: torch.Tensor
 
 
 def gated_scans(
