@@ -6,6 +6,7 @@ import torch
 
 from NNMambaLib.training.configuration import Configuration
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.coverage import coverage_notices
 from NNMambaLib.training.data.prepared import prepare_case
 from NNMambaLib.training.data.sources import Sources, case_digest
 from NNMambaLib.training.data.subjects import split_by_subject
@@ -50,8 +51,9 @@ def prepare_run(
     plan = _make_plan(task, given, device, survey)
     # A manifest that could not be written must be found before the training, not after it.
     check_manifest(make_manifest(run.name, task, plan, {}, []))
+    covered = coverage_notices(task.names(), survey.shown, plan.split)
     run.settle(task.name, given, plan.configuration, plan.split)
-    for notice in (*run.changes(sources), *_warnings(survey)):
+    for notice in (*run.changes(sources), *_outliers(survey), *covered):
         on_notice(notice)
     run.record_sources(sources)
     _prepare_cases(task, plan, run, sources, on_progress)
@@ -68,7 +70,7 @@ def _survey(task: Task, on_progress: OnProgress) -> tuple[Survey, Sources]:
     return survey_cases(task.cases, task.check, after_case), Sources(task.names(), digests)
 
 
-def _warnings(survey: Survey) -> list[str]:
+def _outliers(survey: Survey) -> list[str]:
     left = len(survey.outliers) - _MOST_WARNINGS
     more = [f"{left} more channels have voxels far beyond all others"] if left > 0 else []
     return [*survey.outliers[:_MOST_WARNINGS], *more]
@@ -88,7 +90,7 @@ def _make_plan(task: Task, given: Configuration, device: torch.device, survey: S
     network = task.objective(configuration, survey.channels).network
     check_step_memory(configuration, network, device)
     check_case_memory(survey.grids, specification, network)
-    split = split_by_subject(task.cases, configuration.validation_fraction, configuration.seed, task.needed())
+    split = split_by_subject(task.cases, configuration.validation_fraction, configuration.seed, survey.shown)
     return Plan(configuration, specification, split)
 
 

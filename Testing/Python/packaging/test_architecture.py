@@ -57,7 +57,7 @@ ARROWS = {
     "training.calibration": "models",
     "training.validation_picture": "export files models training.data volumes",
     "training.data": (
-        "errors evaluation export files inference models plain_files strict_json training.configuration volumes"
+        "errors evaluation export files inference models plain_files runtime strict_json training.configuration volumes"
     ),
     "training.configuration": "errors file_names models networks plain_files strict_json training.loop volumes",
     "training.loop": "errors files networks networks.scan plain_files runtime training.objectives",

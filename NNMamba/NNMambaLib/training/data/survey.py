@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.training.data.case import Case, read_case
+from NNMambaLib.training.data.coverage import Item, Shown
 from NNMambaLib.training.data.outliers import outlier_notice
 from NNMambaLib.volumes.volume import Grid, Volume
 
@@ -23,31 +24,34 @@ class Survey:
         channels: of every volume.
         grids: of the volumes, in the cases' order.
         intensities: (channel, n): a sample of the voxels that show something, at most the same number of each case.
+        shown: what each case shows of what is learnt, by the case's name.
         outliers: a sentence on each channel with voxels far beyond all others.
     """
 
     channels: int
     grids: tuple[Grid, ...]
     intensities: np.ndarray
+    shown: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     outliers: tuple[str, ...] = ()
 
 
 def survey_cases(
     cases: Sequence[Case],
-    check: Callable[[Case, Volume], np.ndarray | None],
+    check: Callable[[Case, Volume], Shown],
     after_case: Callable[[Case], None] = lambda case: None,
 ) -> Survey:
     """Read and check all cases.
 
     Args:
-        check: raises VolumeError where a case's reference does not fit its volume; returns the voxels (z, y, x) that
-            show something, or None: those above the mean of the first channel.
+        check: raises VolumeError where a case's reference does not fit its volume; returns what the case shows. Where
+            that does not tell voxels, those above the mean of the first channel are taken.
         after_case: called with each case once it was checked.
 
     Raises:
         VolumeError: naming the file that cannot be used.
     """
     grids, samples, outliers = [], [], []
+    shown: dict[str, tuple[Item, ...]] = {}
     rng = np.random.default_rng(0)
     for case in cases:
         volume = read_case(case)
@@ -56,14 +60,15 @@ def survey_cases(
                 f"{case.channels[0]} has {volume.channels} channels and {cases[0].channels[0].name} {len(samples[0])}: "
                 "give all volumes the same channels."
             )
-        shown = check(case, volume)
-        if shown is None or not shown.any():
-            shown = volume.array[0] > volume.array[0].mean(dtype=np.float64)
-        samples.append(_sample(volume.array, shown, rng))
+        found = check(case, volume)
+        shown[case.name], voxels = found.items, found.voxels
+        if voxels is None or not voxels.any():
+            voxels = volume.array[0] > volume.array[0].mean(dtype=np.float64)
+        samples.append(_sample(volume.array, voxels, rng))
         grids.append(volume.grid)
         outliers += _outliers(case, volume)
         after_case(case)
-    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1), tuple(outliers))
+    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1), shown, tuple(outliers))
 
 
 def _outliers(case: Case, volume: Volume) -> list[str]:

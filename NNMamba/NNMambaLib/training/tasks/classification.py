@@ -20,6 +20,7 @@ from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.classes_folder import UNKNOWN, read_classes_folder
+from NNMambaLib.training.data.coverage import Shown
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import CLASSES, ClassificationSampler
 from NNMambaLib.training.data.sources import ReferenceSource
@@ -47,16 +48,15 @@ class ClassificationTask:
         return tuple(f"channel {number}" for number in range(1, count + 1))
 
     def names(self) -> dict[str, tuple[str, ...]]:
-        return {f"classes of {target.name}": target.classes for target in self._targets}
+        return {_kind(target): target.classes for target in self._targets}
 
     def source(self, case: Case) -> ReferenceSource:
         return ReferenceSource(content=case.reference)
 
-    def needed(self) -> dict[str, list[tuple[int, int]]]:
-        return {case.name: [entry for entry in enumerate(case.reference) if entry[1] != UNKNOWN] for case in self.cases}
-
-    def check(self, case: Case, volume: Volume) -> None:
-        """Return None: the table was checked when it was read."""
+    def check(self, case: Case, volume: Volume) -> Shown:
+        """Return the case's classes: the table was checked when it was read."""
+        known = zip(self._targets, case.reference, strict=True)
+        return Shown(tuple((_kind(target), target.classes[index]) for target, index in known if index != UNKNOWN))
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         return {CLASSES: np.array(case.reference, np.int64)}
@@ -120,3 +120,7 @@ class ClassificationTask:
         first = sum(target.logits for target in self._targets[:number])
         part = slice(first, first + self._targets[number].logits)
         return [(logits[part], int(truth[number])) for logits, truth in scores if truth[number] != UNKNOWN]
+
+
+def _kind(target: Target) -> str:
+    return f"classes in the column {target.name}"

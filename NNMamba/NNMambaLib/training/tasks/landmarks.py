@@ -22,6 +22,7 @@ from NNMambaLib.training.calibration import fit_heatmap_decoding
 from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.coverage import Shown
 from NNMambaLib.training.data.landmarks_folder import read_landmarks_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LANDMARKS, LandmarksSampler
@@ -31,6 +32,7 @@ from NNMambaLib.training.validation_picture import draw_landmarks
 from NNMambaLib.volumes.volume import Grid, Position, Shape, Volume
 
 _RADIUS_MM = 4.0
+_KIND = "landmarks"
 # Takes any peak: whether it is high enough is decided by calibration.
 _ANYWHERE = HeatmapDecoding(slope=1.0, intercept=0.0, threshold=0.0)
 
@@ -59,19 +61,13 @@ class LandmarksTask:
         return tuple(f"channel {number}" for number in range(1, count + 1))
 
     def names(self) -> dict[str, tuple[str, ...]]:
-        return {"landmarks": self._names}
+        return {_KIND: self._names}
 
     def source(self, case: Case) -> ReferenceSource:
         return ReferenceSource(content=dict(case.reference.positions))
 
-    def needed(self) -> dict[str, list[str]]:
-        """Return the landmarks that each case shows: one that training never sees cannot be learnt."""
-        return {
-            case.name: [name for name, position in case.reference.positions.items() if position is not None]
-            for case in self.cases
-        }
-
-    def check(self, case: Case, volume: Volume) -> None:
+    def check(self, case: Case, volume: Volume) -> Shown:
+        found = []
         for name, position in case.reference.positions.items():
             if position is None:
                 continue
@@ -82,6 +78,8 @@ class LandmarksTask:
                     f"{case.reference.path} has '{name}' at {place} mm (LPS), outside {volume.name}: correct it, or "
                     "leave it undefined."
                 )
+            found.append((_KIND, name))
+        return Shown(tuple(found))
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         """Return (K, 4): voxel index (x, y, z) and 1, or zeros where the landmark is not visible."""

@@ -20,6 +20,7 @@ from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.augmentation import augmentation_of
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.coverage import CHANNELS, Shown
 from NNMambaLib.training.data.nnunet_folder import read_segmentation_folder
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samplers import LABELS, PLACES, SegmentationSampler
@@ -32,6 +33,7 @@ from NNMambaLib.volumes.volume import Grid, Shape, Volume
 
 # Voxels kept of each label to place samples about; the same for every case, so that small labels count.
 _PLACES = 1000
+_KIND = "labels"
 
 
 class SegmentationTask:
@@ -47,16 +49,12 @@ class SegmentationTask:
         return self._channels
 
     def names(self) -> dict[str, tuple[str, ...]]:
-        return {"channels": self._channels, "labels": self._labels}
+        return {CHANNELS: self._channels, _KIND: self._labels}
 
     def source(self, case: Case) -> ReferenceSource:
         return ReferenceSource(files=(case.reference,))
 
-    def needed(self) -> dict:
-        return {}
-
-    def check(self, case: Case, volume: Volume) -> np.ndarray:
-        """Return the voxels (z, y, x) that have a label."""
+    def check(self, case: Case, volume: Volume) -> Shown:
         labels = read_volume(case.reference)
         if labels.channels != 1:
             raise VolumeError(f"{case.reference} has {labels.channels} channels where labels have one: save one layer.")
@@ -71,7 +69,8 @@ class SegmentationTask:
                 f"{case.reference} has the value {foreign[0]:g}, which dataset.json does not name: add the label "
                 "there, or correct the file."
             )
-        return labels.array[0] > 0
+        found = tuple((_KIND, self._labels[int(value) - 1]) for value in values if value > 0)
+        return Shown(found, labels.array[0] > 0)
 
     def reference(self, case: Case, grid: Grid) -> Reference:
         kind = np.uint8 if len(self._labels) < 256 else np.uint16

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
 from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.coverage import Shown
 from NNMambaLib.training.data.prepared import PreparedCase, Reference
 from NNMambaLib.training.data.samples import Sampler
 from NNMambaLib.training.data.sources import ReferenceSource
@@ -33,10 +33,6 @@ class Task(Protocol):
         """Return the names of the volumes' channels."""
         ...
 
-    def needed(self) -> Mapping[str, Iterable[Hashable]]:
-        """Return what each case shows and training must not lack, see `split_by_subject`."""
-        ...
-
     def names(self) -> Mapping[str, tuple[str, ...]]:
         """Return the names of what is learnt by kind, such as the labels, in the order of the network's outputs."""
         ...
@@ -45,8 +41,8 @@ class Task(Protocol):
         """Return where a case's reference comes from."""
         ...
 
-    def check(self, case: Case, volume: Volume) -> np.ndarray | None:
-        """Raise VolumeError if a reference does not fit its volume; see `survey_cases`."""
+    def check(self, case: Case, volume: Volume) -> Shown:
+        """Raise VolumeError if a reference does not fit its volume; return which of `names` the case shows."""
         ...
 
     def reference(self, case: Case, grid: Grid) -> Reference:
