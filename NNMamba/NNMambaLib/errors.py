@@ -33,5 +33,18 @@ class WorkerError(NNMambaError):
     """The engine's process ended before its job did, or met an error that it did not expect."""
 
 
+class BatchError(NNMambaError):
+    """A batch cannot be run, or some of its cases have failed.
+
+    Attributes:
+        exit_code: of the command: 1 where some cases failed, 3 where nothing could run.
+        report: for ``--json``.
+    """
+
+    def __init__(self, message: str, exit_code: int = 3, report: dict | None = None):
+        super().__init__(message)
+        self.exit_code, self.report = exit_code, report or {}
+
+
 class Cancelled(NNMambaError):
     """The caller cancelled the job."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from NNMambaLib import __version__
 from NNMambaLib.commands import (
+    batch,
     benchmark,
     demo,
     evaluate,
@@ -19,12 +20,12 @@ from NNMambaLib.commands import (
 )
 from NNMambaLib.commands.json_report import check_outputs, check_report, output_folders, write_report
 from NNMambaLib.commands.names import check_names
-from NNMambaLib.errors import NNMambaError
+from NNMambaLib.errors import BatchError, NNMambaError
 from NNMambaLib.runtime.leftovers import remove_leftovers
 from NNMambaLib.runtime.openmp import limit_spinning
 from NNMambaLib.runtime.signals import INTERRUPTED
 
-_COMMANDS = (train, evaluate, models, info, benchmark, demo, random_model)
+_COMMANDS = (batch, train, evaluate, models, info, benchmark, demo, random_model)
 _SUCCESS, _FAILURE = 0, 1
 
 
@@ -49,17 +50,19 @@ def run(argv: Sequence[str] | None = None) -> int:
         if report is not None:
             write_report(arguments, report)
         return _SUCCESS
+    except BatchError as error:
+        return _fail(arguments, str(error), error.exit_code, error.report)
     except NNMambaError as error:
         return _fail(arguments, str(error), _FAILURE)
     except KeyboardInterrupt:
         return _fail(arguments, "Interrupted: what was not complete was not written.", INTERRUPTED)
 
 
-def _fail(arguments: argparse.Namespace, message: str, code: int) -> int:
+def _fail(arguments: argparse.Namespace, message: str, code: int, report: dict | None = None) -> int:
     """Say why a command failed, and report it where that can be written; return the exit code."""
     print(f"nnmamba: {message}", file=sys.stderr)
     try:
-        write_report(arguments, {"error": message}, success=False)
+        write_report(arguments, {"error": message, **(report or {})}, success=False)
     except NNMambaError as error:
         if str(error) != message:
             print(f"nnmamba: {error}", file=sys.stderr)

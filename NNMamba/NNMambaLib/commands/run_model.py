@@ -31,7 +31,7 @@ def add_parsers(commands) -> None:
         parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
         add_engine_arguments(parser)
         for option in task.options:
-            _add_option(parser, option)
+            add_option(parser, option)
         for kind in task.files:
             _add_file(parser, kind, required=kind is task.files[0])
         parser.set_defaults(run=partial(run, task), files=tuple(kind.name for kind in task.files))
@@ -43,7 +43,7 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> None:
     from NNMambaLib.volumes.files import read_volume
 
     files = {kind.name: path for kind in task.files if (path := getattr(arguments, kind.name))}
-    options = _options(task, arguments, files)
+    options = task_options(task, arguments, files)
     task.check_files(files, options)
     for path in files.values():
         check_writable(path, arguments.overwrite)
@@ -69,12 +69,14 @@ def run(task: Task[Any], arguments: argparse.Namespace) -> None:
     print(f"Wrote {', '.join(paths)} in {result.provenance.seconds['total']:.1f} s.")
 
 
-def _options(task: Task[Any], arguments: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
+def task_options(task: Task[Any], arguments: argparse.Namespace, files: dict[str, str]) -> dict[str, Any]:
+    """Return the options of a task that the arguments and the files that are asked for give."""
     options = {option.name: getattr(arguments, option.name) for option in task.options if option.help is not None}
     return options | {kind.asks_for: kind.name in files for kind in task.files if kind.asks_for is not None}
 
 
-def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+def add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    """Add an option of a task, unless an output file asks for it."""
     if option.help is None:
         return
     name = f"--{option.name.replace('_', '-')}"

@@ -112,6 +112,13 @@ class Classification(Task[ClassificationResult]):
     def report(self, result: ClassificationResult) -> dict[str, Any]:
         return {"predictions": [asdict(prediction) for prediction in result.predictions]}
 
+    def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        columns = {}
+        for prediction in report["predictions"]:
+            columns[prediction["target"]] = prediction["predicted"]
+            columns |= {f"{prediction['target']}: {name}": p for name, p in prediction["probabilities"].items()}
+        return columns
+
     def check_files(self, files: Mapping[str, str], options: Mapping[str, Any]) -> None:
         super().check_files(files, options)
         if files.get("explanation") and options["explain"] is None:

@@ -100,6 +100,14 @@ class Landmarks(Task[LandmarksResult]):
             ]
         }
 
+    def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        columns = {}
+        for landmark in report["landmarks"]:
+            position = landmark["position_lps"] or (None, None, None)
+            columns |= {f"{landmark['name']} {axis} (mm)": at for axis, at in zip("LPS", position, strict=True)}
+            columns[f"{landmark['name']} confidence"] = landmark["confidence"]
+        return columns
+
     def write(self, result: LandmarksResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
         from NNMambaLib.export.markups_file import write_markups
 

@@ -140,6 +140,9 @@ class Segmentation(Task[SegmentationResult]):
     def report(self, result: SegmentationResult) -> dict[str, Any]:
         return {"volumes_ml": result.volumes_ml}
 
+    def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{label} (mL)": volume for label, volume in report["volumes_ml"].items()}
+
     def write(self, result: SegmentationResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
         from NNMambaLib.export.segmentation_file import provenance_metadata, without_shear, write_segmentation
         from NNMambaLib.volumes.files import write_volume

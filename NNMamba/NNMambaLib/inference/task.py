@@ -196,6 +196,10 @@ class Task(ABC, Generic[R]):
     def report(self, result: R) -> dict[str, Any]:
         """Return what programs read of the result, as JSON can hold it, beside its provenance."""
 
+    @abstractmethod
+    def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a table with a row a case has of a report, by column."""
+
     def check_files(self, files: Mapping[str, str], options: Mapping[str, Any]) -> None:
         """Refuse files, by their options' names, that `write` could not write.
 

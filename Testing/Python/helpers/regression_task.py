@@ -69,6 +69,9 @@ class Regression(Task[RegressionResult]):
     def report(self, result):
         return {"numbers": result.numbers}
 
+    def columns(self, report):
+        return report["numbers"]
+
     def write(self, result, files, volume):
         Path(files["output"]).write_text(json.dumps(result.numbers), encoding="utf-8")
         return ()

@@ -24,8 +24,12 @@ ARROWS = {
     "panel": "engine errors export models progress results runtime scene worker",
     "cli": "commands runtime",
     "commands": (
-        "NNMambaLib engine errors file_names files inference models networks networks.scan progress results runtime "
-        "scene support training training.configuration volumes"
+        "NNMambaLib batch engine errors file_names files inference models networks networks.scan progress results "
+        "runtime scene support training training.configuration volumes"
+    ),
+    "batch": (
+        "NNMambaLib engine errors file_names file_placement files inference models plain_files results runtime "
+        "strict_json volumes"
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
     "NNMambaBrainModels.brain_landmarks": (
@@ -102,6 +106,8 @@ INSIDE_FUNCTIONS = {
     """,
     "What a command runs is imported when it runs: help and wrong options need no torch, SimpleITK or Slicer.": """
         commands.arguments: engine
+        commands.batch: batch.find_cases batch.parts batch.plan batch.record batch.run_case batch.summary
+        commands.batch: batch.supervisor runtime.memory torch
         commands.benchmark: networks.scan.selective_scan support.speed torch
         commands.console: rich.console rich.progress
         commands.demo: scene.headless scene.result_picture scene.results scene.volumes volumes.files
@@ -119,6 +125,8 @@ INSIDE_FUNCTIONS = {
         NNMambaSegment: volumes.files worker.job
     """,
     "Slicer's process reads packages and results, and never imports torch: only the engine's process gets here.": """
+        batch.run_case: engine
+        batch.worker: torch
         cli: commands.program
         models.package: models.weights
         panel.run_from_script: engine
