@@ -81,6 +81,7 @@ ARROWS = {
     "evaluation": "errors export file_names files plain_files strict_json volumes",
     "export": "errors files models plain_files results runtime strict_json volumes",
     "results": "models volumes",
+    "models.imports": "errors models plain_files runtime",
     "models": "errors file_names file_placement files networks plain_files runtime strict_json volumes",
     "volumes": "errors file_names files runtime",
     "networks.folding": "networks networks.convolution networks.scan",
