@@ -39,12 +39,20 @@ def file_state(path: str | Path) -> dict[str, Any]:
         VolumeError: if it is missing, cannot be read, or changes while it is read.
     """
     path = Path(path)
-    before = _stamp(path)
-    digest = _digest(path)
-    after = _stamp(path)
-    if (after["bytes"], after["modified_ns"]) != (before["bytes"], before["modified_ns"]):
+    state = {"path": str(path), **_stamp(path), "sha256": _digest(path)}
+    check_untouched(state, path)
+    return state
+
+
+def check_untouched(known: Mapping[str, Any], path: str | Path) -> None:
+    """Check by size and time that a file is as it was.
+
+    Raises:
+        VolumeError: if it is not.
+    """
+    found = _stamp(Path(path))
+    if (found["bytes"], found["modified_ns"]) != (known["bytes"], known["modified_ns"]):
         raise VolumeError(f"{path} changed while it was read: run the batch again once it is complete.")
-    return {"path": str(path), **before, "sha256": digest}
 
 
 def is_unchanged(known: Mapping[str, Any], path: str | Path) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from NNMambaLib.batch.record import (
     RECORD_FILE,
     State,
     add_to_log,
+    check_untouched,
     edited_outputs,
     file_state,
     read_record,
@@ -86,8 +88,7 @@ class CaseRunner:
 
     def read(self, case: Case) -> OpenCase:
         """Take a case's lock and read its volumes."""
-        folder = make_folder(self._plan.case_folder(case.name))
-        opened = OpenCase(case, FileLock(folder / LOCK_FILE, thread_local=False))
+        opened = _opened(self._plan, case)
         self._stage(opened, "read", self._read)
         return opened
 
@@ -99,10 +100,10 @@ class CaseRunner:
         """Put a case's files and its record in place, or the record of its failure; give back its lock."""
         try:
             self._stage(opened, "write", self._write)
-            assert opened.ended is not None
-            if opened.ended.status == State.FAILED.value:
-                record_failure(self._plan, opened, opened.ended)
-            return opened.ended
+            ended = opened.ended or Outcome(opened.case.name, State.DONE.value)
+            if ended.status == State.FAILED.value:
+                _record_failure(self._plan, opened, ended)
+            return ended
         finally:
             opened.lock.release()
 
@@ -115,9 +116,15 @@ class CaseRunner:
             work(opened)
         except NNMambaError as error:
             opened.ended = Outcome(opened.case.name, State.FAILED.value, str(error))
+        except OSError as error:
+            message = (
+                f"{error.filename or self._plan.output}: {error.strerror}. Check the disk's space and permissions."
+            )
+            opened.ended = Outcome(opened.case.name, State.FAILED.value, message)
         except Exception as error:
             # A fault of ours, or a library's: it is this case's alone.
-            add_to_log(self._plan, opened.case.name, *traceback.format_exc().splitlines())
+            with suppress(OSError):
+                add_to_log(self._plan, opened.case.name, *traceback.format_exc().splitlines())
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             message = f"The engine met an error that it did not expect ({reason}): please report it."
             opened.ended = Outcome(opened.case.name, State.FAILED.value, message)
@@ -125,6 +132,7 @@ class CaseRunner:
 
     def _read(self, opened: OpenCase) -> None:
         case = opened.case
+        make_folder(self._plan.case_folder(case.name))
         try:
             opened.lock.acquire(blocking=False)
         except Timeout:
@@ -144,6 +152,7 @@ class CaseRunner:
         for path in case.channels:
             opened.inputs.append(file_state(path))
             opened.volumes.append(read_volume(path, check=False))
+            check_untouched(opened.inputs[-1], path)
 
     def _compute(self, opened: OpenCase) -> None:
         for step in self._plan.steps:
@@ -165,7 +174,6 @@ class CaseRunner:
             # The record is the last: a case is done when it is there.
             put_in_place([*files, (staging / RECORD_FILE, self._plan.case_folder(name) / RECORD_FILE)])
             add_to_log(self._plan, name, "done")
-            opened.ended = Outcome(name, State.DONE.value)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -188,20 +196,23 @@ class CaseRunner:
 
 def failed_by_death(plan: Plan, case: Case, error: str) -> Outcome:
     """Record that a case's process died; for the process that watched it."""
-    opened = OpenCase(case, FileLock(make_folder(plan.case_folder(case.name)) / LOCK_FILE, thread_local=False))
     outcome = Outcome(case.name, State.FAILED.value, error)
-    record_failure(plan, opened, outcome)
+    _record_failure(plan, _opened(plan, case), outcome)
     return outcome
 
 
-def record_failure(plan: Plan, opened: OpenCase, outcome: Outcome) -> None:
+def _opened(plan: Plan, case: Case) -> OpenCase:
+    return OpenCase(case, FileLock(plan.case_folder(case.name) / LOCK_FILE, thread_local=False))
+
+
+def _record_failure(plan: Plan, opened: OpenCase, outcome: Outcome) -> None:
     """Record that a case failed; where even that cannot be written, its error says so."""
     earlier = read_record(plan, opened.case.name)
     record = _record(plan, opened, State.FAILED, outcome.error)
     # What an earlier run wrote stays, and is known as such.
     record |= {"outputs": earlier["outputs"] if earlier else [], "results": {}}
     try:
-        write_json(record, plan.case_folder(opened.case.name) / RECORD_FILE)
+        write_json(record, make_folder(plan.case_folder(opened.case.name)) / RECORD_FILE)
         add_to_log(plan, opened.case.name, f"failed: {outcome.error}")
     except (NNMambaError, OSError) as error:
         outcome.error = f"{outcome.error} Its record could not be written either: {error}"

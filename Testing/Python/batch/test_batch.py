@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,54 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import NNMambaLib
+from helpers.batch_inputs import command, log_of, start, write_input
 from NNMambaLib import cli
-from NNMambaLib.batch.plan import Case, Plan, Step
+from NNMambaLib.batch.plan import Case, Step
 from NNMambaLib.batch.record import State, read_record, state_of
 from NNMambaLib.batch.run_case import CaseRunner
 from NNMambaLib.batch.summary import audit
 from NNMambaLib.support.random_package import random_manifest, write_random_package
-from NNMambaLib.volumes.files import read_volume, write_volume
-from NNMambaLib.volumes.volume import Volume
-
-LIBRARY = str(Path(NNMambaLib.__file__).parents[1])
-
-
-def write_input(path, seed):
-    array = np.random.default_rng(seed).integers(0, 500, (1, 16, 16, 16)).astype(np.int16)
-    write_volume(Volume(array, np.diag([1.0, 1.0, 1.25, 1.0])), path)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    manifest = random_manifest("segmentation", outputs=3, base_width=2, patch=(16, 16, 16))
-    return write_random_package(tmp_path_factory.mktemp("batch") / "model", manifest)
-
-
-@pytest.fixture
-def inputs(tmp_path):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for number in range(3):
-        write_input(folder / f"case{number}.nii.gz", number)
-    return folder
-
-
-@pytest.fixture
-def plan(model, tmp_path):
-    step = Step("", "segmentation", str(model.path), {}, {"output": ".nii.gz", "uncertainty": ".nrrd"})
-    step = replace(step, options={"uncertainty": True})
-    return Plan(str(tmp_path / "out"), (step,), device="cpu", backend="torch").with_models()
-
-
-@pytest.fixture
-def case(inputs):
-    return Case("case0", (str(inputs / "case0.nii.gz"),))
-
-
-def log_of(output, name):
-    return (Path(output) / "cases" / name / "case.log").read_text(encoding="utf-8")
-
+from NNMambaLib.volumes.files import read_volume
 
 # --- one case -----------------------------------------------------------------------------------------------------
 
@@ -186,20 +145,6 @@ def test_audit_names_what_is_missing_changed_and_stray(plan, case, inputs):
 # --- many cases, in processes -----------------------------------------------------------------------------------------
 
 
-def command(inputs, model, output, *more):
-    return ["batch", "segment", str(inputs), "--model", str(model.path), "--output", str(output), "--device", "cpu",
-            "--backend", "torch", "--threads-per-worker", "1", *more]  # fmt: skip
-
-
-def start(arguments, poison=None):
-    """Start the command in a process; `poison` is a folder that its children import a `sitecustomize` from."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [poison and str(poison), LIBRARY]))}
-    code = "import sys; from NNMambaLib.cli import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
 def test_command_does_all_then_nothing_then_what_changed(inputs, model, tmp_path, capsys):
     output, report = tmp_path / "out", tmp_path / "report.json"
     (inputs / "broken.nii.gz").write_bytes(b"nothing")
@@ -224,10 +169,10 @@ def test_command_does_all_then_nothing_then_what_changed(inputs, model, tmp_path
 def test_nothing_is_lost_or_done_twice_however_often_all_is_killed(model, tmp_path):
     inputs, output = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()
-    for number in range(40):
+    for number in range(20):
         write_input(inputs / f"case{number:02}.nrrd", number)
     generator = np.random.default_rng(0)
-    for _ in range(3):
+    for _ in range(2):
         batch = start(command(inputs, model, output, "--workers", "1"))
         began = time.monotonic()
         while time.monotonic() - began < 60 and not list(output.glob("*.nii.gz")):
@@ -238,7 +183,7 @@ def test_nothing_is_lost_or_done_twice_however_often_all_is_killed(model, tmp_pa
     batch = start(command(inputs, model, output, "--workers", "1"))
     batch.communicate(timeout=120)
     assert batch.returncode == 0
-    for number in range(40):
+    for number in range(20):
         # A process that was killed between the record and its line in the log has done the case without saying so.
         assert log_of(output, f"case{number:02}").count(" done\n") <= 1
         assert (output / f"case{number:02}.nii.gz").exists()
