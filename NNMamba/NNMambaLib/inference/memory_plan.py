@@ -23,7 +23,7 @@ _MIB = 2**20
 # Of allocators, beside the arrays that are counted; and what freed blocks of unlike sizes leave unused, at most.
 _MARGIN, _SCATTERED = 1.1, 100 * _MIB
 # Compiled kernels, of numba and of oneDNN, which are loaded or made with the first tile.
-_LIBRARIES = 80 * _MIB
+_LIBRARIES = 110 * _MIB
 # Copies of the weights: while they are read and folded, and from then on.
 _LOADING, _LOADED = 3.7, 1.15
 _SMALLEST_PATCH = 2 * SIZE_DIVISOR
