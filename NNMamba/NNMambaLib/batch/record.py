@@ -17,7 +17,7 @@ from NNMambaLib.errors import NNMambaError, VolumeError
 from NNMambaLib.plain_files import MAX_JSON_BYTES, check_plain, read_text
 from NNMambaLib.strict_json import parse_json
 
-RECORD_FILE, LOG_FILE = "case.json", "case.log"
+RECORD_FILE, LOG_FILE, THUMBNAIL_FILE = "case.json", "case.log", "thumbnail.jpg"
 
 # A file that was changed within this time of being looked at may change again without a newer time stamp.
 _RECENT_NS = 2 * 10**9

@@ -18,6 +18,7 @@ from NNMambaLib import __version__
 from NNMambaLib.batch.plan import Case, Plan
 from NNMambaLib.batch.record import (
     RECORD_FILE,
+    THUMBNAIL_FILE,
     State,
     add_to_log,
     check_untouched,
@@ -27,6 +28,7 @@ from NNMambaLib.batch.record import (
     state_of,
 )
 from NNMambaLib.errors import NNMambaError, OutputError
+from NNMambaLib.export.thumbnail import jpeg
 from NNMambaLib.file_placement import put_in_place, temporary_name
 from NNMambaLib.files import make_folder, write_json
 from NNMambaLib.inference.tasks import task_named
@@ -169,10 +171,13 @@ class CaseRunner:
             ]
             record = _record(self._plan, opened, State.DONE, None) | {"outputs": outputs, "results": reports}
             write_json(record, staging / RECORD_FILE)
+            picture = task_named(self._plan.steps[0].task).thumbnail(opened.results[0], opened.volumes[0])
+            (staging / THUMBNAIL_FILE).write_bytes(jpeg(picture))
             # If this process is killed between the files and the record, they are known by these lines.
             add_to_log(self._plan, name, *(f"places {entry['path']} {entry['sha256']}" for entry in outputs))
             # The record is the last: a case is done when it is there.
-            put_in_place([*files, (staging / RECORD_FILE, self._plan.case_folder(name) / RECORD_FILE)])
+            folder = self._plan.case_folder(name)
+            put_in_place([*files, *((staging / name, folder / name) for name in (THUMBNAIL_FILE, RECORD_FILE))])
             add_to_log(self._plan, name, "done")
         finally:
             shutil.rmtree(staging, ignore_errors=True)

@@ -11,11 +11,12 @@ from typing import Any
 
 from NNMambaLib.batch.plan import CASES_FOLDER, Case, Plan
 from NNMambaLib.batch.record import State, edited_outputs, read_record, state_of
+from NNMambaLib.batch.report_page import REPORT_FILE, report_page
 from NNMambaLib.files import files_together, write_json, write_text
 from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.results import RESEARCH_USE
 
-SUMMARY_FILES = ("summary.csv", "summary.json")
+SUMMARY_FILES = ("summary.csv", "summary.json", REPORT_FILE)
 
 
 def audit(plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def audit(plan: Plan, cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def write_summary(plan: Plan, cases: Sequence[Case]) -> list[str]:
-    """Write a table with a row a case, and the same for programs; return the paths."""
+    """Write a table with a row a case, the same for programs, and a page to look at; return the paths."""
     rows = [_row(plan, case) for case in cases]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     table = io.StringIO()
@@ -53,19 +54,21 @@ def write_summary(plan: Plan, cases: Sequence[Case]) -> list[str]:
     with files_together():
         write_text(table.getvalue(), paths[0])
         write_json(content, paths[1])
+        write_text(report_page(plan, rows), paths[2])
     return paths
 
 
 def _row(plan: Plan, case: Case) -> dict[str, Any]:
     state, reason = state_of(plan, case)
-    row: dict[str, Any] = {"case": case.name, "status": state.value, "error": reason, "notices": ""}
+    row: dict[str, Any] = {"case": case.name, "status": state.value, "error": reason, "notices": "", "doubt": None}
     record = read_record(plan, case.name) if state is State.DONE else None
-    notices = []
+    notices, doubts = [], []
     for name, report in (record or {}).get("results", {}).items():
         prefix = f"{name} " if name else ""
         row |= {prefix + column: value for column, value in task_named(report["task"]).columns(report).items()}
         notices += report["provenance"]["notices"]
-    row["notices"] = "; ".join(notices)
+        doubts += [doubt for doubt in [task_named(report["task"]).doubt(report)] if doubt is not None]
+    row |= {"notices": " ".join(notices), "doubt": max(doubts, default=None)}
     return row
 
 

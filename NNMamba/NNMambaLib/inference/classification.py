@@ -119,6 +119,9 @@ class Classification(Task[ClassificationResult]):
             columns |= {f"{prediction['target']}: {name}": p for name, p in prediction["probabilities"].items()}
         return columns
 
+    def doubt(self, report: Mapping[str, Any]) -> float | None:
+        return max(1 - max(prediction["probabilities"].values()) for prediction in report["predictions"])
+
     def check_files(self, files: Mapping[str, str], options: Mapping[str, Any]) -> None:
         super().check_files(files, options)
         if files.get("explanation") and options["explain"] is None:

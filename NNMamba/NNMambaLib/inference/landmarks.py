@@ -108,6 +108,15 @@ class Landmarks(Task[LandmarksResult]):
             columns[f"{landmark['name']} confidence"] = landmark["confidence"]
         return columns
 
+    def doubt(self, report: Mapping[str, Any]) -> float | None:
+        # One wrong landmark of many must not vanish in a mean.
+        return 1 - min(landmark["confidence"] for landmark in report["landmarks"])
+
+    def thumbnail(self, result: LandmarksResult, volume: Volume) -> np.ndarray:
+        from NNMambaLib.export.thumbnail import landmarks_thumbnail
+
+        return landmarks_thumbnail(result, volume)
+
     def write(self, result: LandmarksResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
         from NNMambaLib.export.markups_file import write_markups
 

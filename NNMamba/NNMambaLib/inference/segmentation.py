@@ -138,10 +138,24 @@ class Segmentation(Task[SegmentationResult]):
         return ["label", "volume"], [[name, f"{ml:.1f} mL"] for name, ml in result.volumes_ml.items()]
 
     def report(self, result: SegmentationResult) -> dict[str, Any]:
-        return {"volumes_ml": result.volumes_ml}
+        report: dict[str, Any] = {"volumes_ml": result.volumes_ml}
+        if result.uncertainty is not None:
+            labeled = result.labels.array > 0
+            report["mean_uncertainty"] = float(result.uncertainty.array[labeled].mean()) if labeled.any() else None
+        return report
 
     def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
         return {f"{label} (mL)": volume for label, volume in report["volumes_ml"].items()}
+
+    def doubt(self, report: Mapping[str, Any]) -> float | None:
+        if not any(report["volumes_ml"].values()):
+            return 1.0
+        return report.get("mean_uncertainty")
+
+    def thumbnail(self, result: SegmentationResult, volume: Volume) -> np.ndarray:
+        from NNMambaLib.export.thumbnail import segmentation_thumbnail
+
+        return segmentation_thumbnail(result, volume)
 
     def write(self, result: SegmentationResult, files: Mapping[str, str | Path], volume: Volume) -> tuple[str, ...]:
         from NNMambaLib.export.segmentation_file import provenance_metadata, without_shear, write_segmentation

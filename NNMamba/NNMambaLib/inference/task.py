@@ -20,6 +20,7 @@ from NNMambaLib.results import Provenance, Result
 from NNMambaLib.volumes.volume import Shape, Volume
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -199,6 +200,16 @@ class Task(ABC, Generic[R]):
     @abstractmethod
     def columns(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a table with a row a case has of a report, by column."""
+
+    def doubt(self, report: Mapping[str, Any]) -> float | None:
+        """Return how doubtful a report's result is, 0 (certain) to 1, to sort cases by; None where nothing tells."""
+        return None
+
+    def thumbnail(self, result: R, volume: Volume) -> np.ndarray:
+        """Return a small picture of a result over (the first channel of) its volume, (row, column, RGB) of uint8."""
+        from NNMambaLib.export.thumbnail import volume_thumbnail
+
+        return volume_thumbnail(volume)
 
     def check_files(self, files: Mapping[str, str], options: Mapping[str, Any]) -> None:
         """Refuse files, by their options' names, that `write` could not write.

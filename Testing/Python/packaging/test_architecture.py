@@ -28,7 +28,7 @@ ARROWS = {
         "runtime scene support training training.configuration volumes"
     ),
     "batch": (
-        "NNMambaLib engine errors file_names file_placement files inference models plain_files results runtime "
+        "NNMambaLib engine errors export file_names file_placement files inference models plain_files results runtime "
         "strict_json volumes"
     ),
     "worker": "engine errors inference models progress results runtime support volumes",
@@ -186,6 +186,7 @@ INSIDE_FUNCTIONS = {
     """,
     "SimpleITK takes half a second to start, which panels and results do without.": """
         export.explanation_picture: SimpleITK
+        export.thumbnail: SimpleITK
         volumes.dicom_compression: SimpleITK
     """,
     "Asked for once in a while, and not by Slicer's process.": """
@@ -195,10 +196,11 @@ INSIDE_FUNCTIONS = {
         inference.answers: torch
         inference.classification: evaluation.report export.classification_report export.segmentation_file
         inference.classification: inference.memory_plan inference.occlusion torch volumes.files volumes.resampling
-        inference.landmarks: evaluation.report export.markups_file inference.memory_plan inference.sliding_window
-        inference.landmarks: inference.tile_predictor torch
-        inference.segmentation: evaluation.report export.segmentation_file inference.back_to_grid inference.memory_plan
-        inference.segmentation: inference.sliding_window inference.tile_predictor volumes.files
+        inference.landmarks: evaluation.report export.markups_file export.thumbnail inference.memory_plan
+        inference.landmarks: inference.sliding_window inference.tile_predictor torch
+        inference.segmentation: evaluation.report export.segmentation_file export.thumbnail inference.back_to_grid
+        inference.segmentation: inference.memory_plan inference.sliding_window inference.tile_predictor volumes.files
+        inference.task: export.thumbnail
     """,
 }
 
