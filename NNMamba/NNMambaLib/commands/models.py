@@ -1,9 +1,10 @@
-"""``nnmamba models``: list, describe, verify, install and delete model packages."""
+"""``nnmamba models``: list, describe, verify, install, import and delete model packages."""
 
 from __future__ import annotations
 
 import argparse
 
+from NNMambaLib.commands import import_model
 from NNMambaLib.commands.console import print_notices, print_table
 from NNMambaLib.errors import ModelError
 from NNMambaLib.models.catalogue import find_package, installed_packages
@@ -12,7 +13,7 @@ from NNMambaLib.runtime.units import format_bytes
 
 
 def add_parser(commands) -> None:
-    parser = commands.add_parser("models", help="list, describe, verify, install and delete model packages")
+    parser = commands.add_parser("models", help="list, describe, verify, install, import and delete model packages")
     actions = parser.add_subparsers(dest="action", required=True)
     listing = actions.add_parser("list", help="the installed models")
     listing.set_defaults(run=list_models)
@@ -28,6 +29,7 @@ def add_parser(commands) -> None:
         "--overwrite", action="store_true", help="replace an installed model of the same name, and the report"
     )
     install.set_defaults(run=install_model)
+    import_model.add_parser(actions)
     delete = actions.add_parser("delete", help="delete a model that was installed; bundled ones stay")
     delete.add_argument("model", metavar="NAME", help="name of an installed model")
     delete.set_defaults(run=delete_model)

@@ -107,7 +107,8 @@ def network_bytes(network: NetworkDescription, patch: Shape, device: torch.devic
     Fitted from above to measured peaks of all variants (widths 8 to 32, 2 to 100 outputs, patches of 64 to 160, each
     scan that runs on a CPU); `Testing/Benchmarks/memory_estimate.py` shows how well.
     """
-    width, outputs = network.base_width, network.out_channels
+    # A layer with a wider inside than those that were measured counts as a network of that width.
+    width, outputs = math.ceil(network.base_width * max(2, network.expand or 2) / 2), network.out_channels
     if device.type != "cpu":
         floats = 4 * width + (8 if network.is_classifier else 3 * outputs)
     elif network.is_classifier:

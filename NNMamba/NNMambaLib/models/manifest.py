@@ -129,7 +129,7 @@ class InputSpecification:
 
     Attributes:
         channels: in the network's order.
-        patch: voxels along (x, y, z), each divisible by 16.
+        patch: voxels along (x, y, z); of an encoder-decoder each divisible by 16.
         spacing: mm along (x, y, z); None where `shape` is given.
         shape: voxels along (x, y, z) to which the whole volume is resampled; None where `spacing` is given.
         orientation: of the array, such as ``RAS``; None with the axes ``array``.
@@ -274,7 +274,9 @@ def check_consistency(manifest: Manifest, source: str) -> None:
             all(sum(letter in pair for letter in given.orientation or "") == 1 for pair in ("RL", "AP", "IS")),
             f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
         )
-    require(all(size % SIZE_DIVISOR == 0 for size in given.patch), f"input.patch must be divisible by {SIZE_DIVISOR}")
+    # A classifier takes any size: it has no maps that must fit those of an encoder.
+    divisible = network.is_classifier or all(size % SIZE_DIVISOR == 0 for size in given.patch)
+    require(divisible, f"input.patch must be divisible by {SIZE_DIVISOR}")
     background = 1 if manifest.labels else 0
     named = len(manifest.labels) + len(manifest.landmarks) + len(manifest.outputs)
     outputs = background + named + sum(target.logits for target in manifest.targets)

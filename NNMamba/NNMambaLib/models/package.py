@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
+# Of files that hold weights by themselves.
+_CHECKPOINTS = (".pth", ".pt", ".model", ".ckpt", ".pkl", ".safetensors")
 # What a terminal would obey.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -109,6 +111,7 @@ def open_package(path: str | Path) -> ModelPackage:
     """
     check_name(path, ModelError)
     path = Path(path)
+    _refuse_checkpoint(path)
     manifest, sha256 = parse_manifest(_text(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
     with _reading(path, WEIGHTS_FILE):
         names = _names(path)
@@ -147,6 +150,22 @@ def write_package(
         # The last: by it a package is known to be complete.
         write_bytes(text, folder / MANIFEST_FILE)
     return ModelPackage(folder, manifest, sha256)
+
+
+def _refuse_checkpoint(path: Path) -> None:
+    """Refuse what holds weights and is no package: it is first to be made one."""
+    try:
+        alone = path.suffix.lower() in _CHECKPOINTS and path.is_file()
+        part = alone and (path.parent / MANIFEST_FILE).is_file()
+    except OSError:
+        # What cannot be looked at is reported where it is read.
+        return
+    if part:
+        raise ModelError(f"{path} is a part of the model package {path.parent}: give the folder.")
+    if alone:
+        raise ModelError(
+            f"{path} is a checkpoint and not a model package: make one of it with `nnmamba models import {path}`."
+        )
 
 
 def _names(path: Path) -> set[str]:

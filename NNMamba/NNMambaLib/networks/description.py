@@ -21,6 +21,7 @@ class NetworkDescription:
         out_channels: labels with background, landmarks, or logits.
         base_width: channels after the stem; 32 in every published network.
         head_channels: outputs of the deep supervision heads; None without heads.
+        d_state, d_conv, expand: of the Mamba layers over voxels, as in `mamba.Mamba`; None for the variant's own.
     """
 
     variant: str
@@ -28,6 +29,9 @@ class NetworkDescription:
     out_channels: int
     base_width: int = 32
     head_channels: int | None = None
+    d_state: int | None = None
+    d_conv: int | None = None
+    expand: int | None = None
 
     @property
     def is_classifier(self) -> bool:

@@ -77,10 +77,10 @@ class SkipGate(nn.Module):
 class LayerNormMamba(nn.Module):
     """LayerNorm and Mamba over the voxels as tokens (paper v1, "Res-Mamba"); the caller adds its input."""
 
-    def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4):
+    def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4, expand: int = 2):
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.mamba = Mamba(channels, d_state, d_conv)
+        self.mamba = Mamba(channels, d_state, d_conv, expand)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return as_volume(self.mamba(self.norm(as_tokens(x))), x)
@@ -94,7 +94,15 @@ class ConvMamba(nn.Module):
         fuse: add Mamba's input to its output; 1x1x1 convolution, BatchNorm and ReLU of the sum (paper v2, MIC).
     """
 
-    def __init__(self, channels: int, d_state: int = 16, d_conv: int = 4, flips: bool = False, fuse: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        flips: bool = False,
+        fuse: bool = False,
+    ):
         super().__init__()
         self.flips = flips
         self.nin = Conv3d(channels, channels, 1, bias=False)
@@ -103,7 +111,7 @@ class ConvMamba(nn.Module):
             self.nin2 = Conv3d(channels, channels, 1, bias=False)
             self.norm2 = nn.BatchNorm3d(channels)
         self.fuse = fuse
-        self.mamba = Mamba(channels, d_state, d_conv)
+        self.mamba = Mamba(channels, d_state, d_conv, expand)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = functional.relu(self.norm(self.nin(x)), inplace=True)

@@ -71,6 +71,9 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+# Arguments of networks that make Mamba layers over voxels, and what a description may say of these layers.
+_MAMBA_LAYERS, _MAMBA_SIZES = ("block_mamba", "stem_mamba", "stage_mamba"), {"d_state": 16, "d_conv": 4, "expand": 2}
+
 # Of an encoder-decoder and of a classifier.
 _PUBLISHED = {False: "SEG-CSS", True: "CLS"}
 # What training takes by itself: CLS has C hidden units and drops half of them, and hardly learns where C is small.
@@ -94,14 +97,26 @@ def variant_for(classifier: bool, name: str | None = None) -> str:
     return name
 
 
+def mamba_sizes(name: str) -> dict[str, int]:
+    """Return d_state, d_conv and expand of a variant's Mamba layers over voxels, as published."""
+    switches = VARIANTS[name].switches
+    layer = next(switches[key] for key in _MAMBA_LAYERS if key in switches)
+    own = layer.keywords if isinstance(layer, partial) else {}
+    return {key: own.get(key, usual) for key, usual in _MAMBA_SIZES.items()}
+
+
 def build(description: NetworkDescription) -> nn.Module:
     """Return a network with fresh random weights, in training mode."""
     variant = VARIANTS[description.variant]
-    extra: dict[str, Any] = {}
+    sizes = {name: getattr(description, name) for name in _MAMBA_SIZES}
+    own = {name: size for name, size in sizes.items() if size is not None}
+    extra: dict[str, Any] = {
+        name: partial(layer, **own) for name, layer in variant.switches.items() if own and name in _MAMBA_LAYERS
+    }
     if variant.network is EncoderDecoder:
         extra["head_channels"] = description.head_channels
     return variant.network(
-        description.in_channels, description.out_channels, description.base_width, **variant.switches, **extra
+        description.in_channels, description.out_channels, description.base_width, **{**variant.switches, **extra}
     )
 
 

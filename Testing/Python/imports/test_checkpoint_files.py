@@ -24,7 +24,8 @@ _TYPES = {
 def read(checkpoint, stored):
     """Return a tensor as torch has it."""
     assert isinstance(stored, StoredTensor)
-    numbers = torch.frombuffer(checkpoint.read_storage(stored.storage), dtype=_TYPES[stored.storage.kind])
+    content = checkpoint.read_storages([stored.storage])[stored.storage.key]
+    numbers = torch.frombuffer(content, dtype=_TYPES[stored.storage.kind])
     return numbers.as_strided(stored.shape, stored.strides, stored.offset)
 
 
@@ -112,4 +113,4 @@ def test_numbers_that_were_altered_are_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(torch.full((50,), 2.0).numpy().tobytes(), bytes(200)))
     checkpoint = open_checkpoint(path)
     with pytest.raises(ModelError, match="damaged"):
-        checkpoint.read_storage(checkpoint.content["a"].storage)
+        checkpoint.read_storages([checkpoint.content["a"].storage])

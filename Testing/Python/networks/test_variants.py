@@ -1,12 +1,14 @@
 """The published variants: their sizes, their parameter names, and how a state_dict tells which one it is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from helpers.perturbed_networks import build_network, perturbed_network
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.state_dicts import load_network, recognize
-from NNMambaLib.networks.variants import VARIANTS
+from NNMambaLib.networks.variants import VARIANTS, build
 
 # variant, input channels, outputs, state_dict keys, parameters (of the authors' networks)
 PUBLISHED = [
@@ -134,6 +136,13 @@ def test_recognises_the_heads(variant, deep_supervision, head_channels):
     assert (found.variant, found.head_channels) == (variant, head_channels)
 
 
+@pytest.mark.parametrize("variant", NAMES)
+def test_reads_the_sizes_of_the_mamba_layers(variant):
+    description = replace(recognize(small_state_dict(variant)), d_state=5, d_conv=3, expand=3)
+    assert recognize(build(description).state_dict()) == description
+    assert recognize(small_state_dict(variant)).d_state is None
+
+
 def test_without_heads_the_two_nnunet_variants_are_one_network():
     assert recognize(small_state_dict("SEG-NNU2", deep_supervision=False)).variant == "SEG-NNU"
 
@@ -165,6 +174,18 @@ def test_refuses_an_empty_state_dict():
 def test_names_a_key_too_many(variant):
     with pytest.raises(ModelError, match=rf"{variant}.*extra\.weight"):
         recognize({**small_state_dict(variant), "extra.weight": torch.zeros(1)})
+
+
+def test_names_what_differs_from_the_nearest_variant():
+    state = small_state_dict("SEG-NNU", deep_supervision=False)
+    state["conv9.weight"] = state.pop("conv7.conv.0.weight")
+    state["att1.layer1.bias"] = torch.zeros(7)
+    sentence = (
+        r"the nearest is SEG-NNU \(width 16, 2 in, 5 out\), and they have conv9\.weight beside, they lack "
+        r"conv7\.conv\.0\.weight, att1\.layer1\.bias is 7 and should be 1"
+    )
+    with pytest.raises(ModelError, match=sentence):
+        recognize(state)
 
 
 @pytest.mark.parametrize("key", ["in_conv.conv.0.weight", "layer2.0.bn1.bias", "conv8.conv.3.weight"])

@@ -24,8 +24,8 @@ ARROWS = {
     "panel": "engine errors export models progress results runtime scene worker",
     "cli": "commands runtime",
     "commands": (
-        "NNMambaLib batch engine errors file_names files inference models networks networks.scan progress results "
-        "runtime scene support training training.configuration volumes"
+        "NNMambaLib batch engine errors file_names files inference models models.imports networks networks.scan "
+        "progress results runtime scene support training training.configuration volumes"
     ),
     "batch": (
         "NNMambaLib engine errors export file_names file_placement files inference models plain_files results runtime "
@@ -81,7 +81,7 @@ ARROWS = {
     "evaluation": "errors export file_names files plain_files strict_json volumes",
     "export": "errors files models plain_files results runtime strict_json volumes",
     "results": "models volumes",
-    "models.imports": "errors models plain_files runtime",
+    "models.imports": "NNMambaLib errors models networks plain_files runtime strict_json volumes",
     "models": "errors file_names file_placement files networks plain_files runtime strict_json volumes",
     "volumes": "errors file_names files runtime",
     "networks.folding": "networks networks.convolution networks.scan",
@@ -112,6 +112,7 @@ INSIDE_FUNCTIONS = {
         commands.benchmark: networks.scan.selective_scan support.speed torch
         commands.console: rich.console rich.progress
         commands.demo: scene.headless scene.result_picture scene.results scene.volumes volumes.files
+        commands.import_model: models.imports.importer models.imports.names models.imports.questions
         commands.random_model: support.random_package
         commands.run_model: inference.memory_plan volumes.files
         commands.train: training.configuration training.train_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,9 @@ _NO_CHECKPOINT = {
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a storage's bytes are: an entry of a zip file, or from an offset in the file itself."""
+    """Where a storage's bytes are: an entry of a zip file, or from an offset in a file of the older form."""
 
-    entry: str | None
+    entry: str
     offset: int
     size: int
 
@@ -57,27 +57,32 @@ class CheckpointFile:
     def __init__(self, path: Path, content: Any, form: str, places: dict[str, _Place]):
         self.path, self.content, self.form = path, content, form
         self._places = places
+        self._is_zip = any(place.entry for place in places.values())
 
-    def read_storage(self, storage: Storage) -> bytearray:
-        """Return a storage's bytes, little-endian.
+    def read_storages(self, storages: Iterable[Storage]) -> dict[str, bytearray]:
+        """Return the bytes of storages by their keys, little-endian.
 
         Raises:
             ModelError: if they are damaged, or cannot be read any more.
         """
-        place = self._places[storage.key]
-        content = bytearray(place.size)
+        contents: dict[str, bytearray] = {}
         with _opened(self.path) as file:
-            if place.entry is None:
-                file.seek(place.offset)
-                found = file.readinto(content)  # type: ignore[attr-defined]
-            else:
-                with zipfile.ZipFile(file) as archive, archive.open(place.entry) as entry:
-                    found = entry.readinto(content)  # type: ignore[attr-defined]
-                    # The checksum is compared at the end.
-                    entry.read(1)
-        if found != place.size:
-            raise _damaged(self.path, f"the numbers {storage.key!a} are cut short")
-        return content
+            archive = zipfile.ZipFile(file) if self._is_zip else None
+            for storage in storages:
+                if storage.key in contents:
+                    continue
+                place = self._places[storage.key]
+                content = contents[storage.key] = bytearray(place.size)
+                if archive is None:
+                    file.seek(place.offset)
+                    found = file.readinto(content)  # type: ignore[attr-defined]
+                else:
+                    with archive.open(place.entry) as entry:
+                        # The checksum is compared at the end.
+                        found = entry.readinto(content)  # type: ignore[attr-defined]
+                if found != place.size:
+                    raise _damaged(self.path, f"the numbers {storage.key!a} are cut short")
+        return contents
 
 
 def open_checkpoint(path: str | Path) -> CheckpointFile:
@@ -182,7 +187,7 @@ def _old_file(path: Path, start: bytes, file: IO[bytes], size: int) -> Checkpoin
         count = int.from_bytes(file.read(8), "little")
         if count != storages[key].count or end + 8 + length > size:
             raise _damaged(path, f"the numbers {key!a} are cut short")
-        places[key] = _Place(None, end + 8, length)
+        places[key] = _Place("", end + 8, length)
         end += 8 + length
     return CheckpointFile(path, content, "PyTorch file of before version 1.6", places)
 
