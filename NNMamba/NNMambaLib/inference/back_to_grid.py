@@ -12,14 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from NNMambaLib.inference.blending import move_rows
+from NNMambaLib.inference.preprocessing import REACH
 from NNMambaLib.inference.sliding_window import Rows
 from NNMambaLib.kernels import availability
 from NNMambaLib.runtime.threads import for_each, split
 from NNMambaLib.volumes.volume import Grid, Volume
 
-# Voxels beyond the outermost ones up to which probabilities are extrapolated as constant: the model's grid may end half
-# a (large) voxel before the input's. Further out is background.
-_REACH = 1.5
 # Voxels that numpy interpolates at a time.
 _VOXELS = 2**15
 
@@ -35,11 +33,19 @@ class SegmentationArrays:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a collector makes: labels of so many outputs, and optional volumes beside them."""
+    """What a collector makes: labels of so many outputs, and optional volumes beside them, of logits where so."""
 
     outputs: int
     probabilities: bool
     uncertainty: bool
+    logits: bool = False
+
+    def as_probabilities(self, values: np.ndarray) -> np.ndarray:
+        """Return the probabilities (..., output) of values that were blended."""
+        if not self.logits:
+            return values
+        p = np.exp(values - values.max(-1, keepdims=True))
+        return p / p.sum(-1, keepdims=True)
 
     def arrays(self, shape: tuple[int, int, int]) -> SegmentationArrays:
         """Return arrays for results on a grid, all background."""
@@ -62,19 +68,21 @@ class Reoriented:
     """For an input whose grid is the model's, at most permuted and flipped: no voxel is interpolated."""
 
     def __init__(self, grid: Grid, target: Grid, wanted: Wanted):
-        self._grid, self._target = grid, target
+        self._grid, self._target, self._wanted = grid, target, wanted
+        self._extras = wanted.probabilities or wanted.uncertainty
         self._arrays = wanted.arrays(grid.shape)
 
     def add(self, rows: Rows) -> None:
         shift = [0, 0, 0]
         shift[rows.axis] = rows.first - 1
         label_voxels(rows.stored, self._arrays.labels, rows.within, tuple(shift))
-        if self._arrays.probabilities is not None:
-            self._arrays.probabilities[rows.place] = rows.values.numpy()
-        if self._arrays.uncertainty is not None:
-            # A plane at a time: the logarithms of all rows would be as large as they are.
-            for values, entropy in zip(rows.stored[rows.within], self._arrays.uncertainty[rows.place[1:]], strict=True):
-                entropy[:] = _uncertainty(values)
+        # A plane at a time: the logarithms of all rows would be as large as they are.
+        for plane, values in enumerate(rows.stored[rows.within] if self._extras else ()):
+            p = self._wanted.as_probabilities(values)
+            if self._arrays.probabilities is not None:
+                self._arrays.probabilities[rows.place][:, plane] = np.moveaxis(p, -1, 0)
+            if self._arrays.uncertainty is not None:
+                self._arrays.uncertainty[rows.place[1:]][plane] = _uncertainty(p)
 
     def finish(self) -> SegmentationArrays:
         labels, probabilities, uncertainty = self._arrays.labels, self._arrays.probabilities, self._arrays.uncertainty
@@ -93,10 +101,18 @@ class Resampled:
     """For any other grid: trilinear interpolation of the probabilities, then the first of the highest.
 
     A voxel of the input is labelled as soon as the rows are there that it lies between.
+
+    Args:
+        reach: voxels of the model's grid beyond its outermost ones up to which their values are taken; beyond is
+            background.
+        planes_across: the axis (0: z, 1: y, 2: x) of the model's grid along which the nearest voxel is taken.
     """
 
-    def __init__(self, grid: Grid, target: Grid, wanted: Wanted):
-        self._shape = grid.shape
+    def __init__(
+        self, grid: Grid, target: Grid, wanted: Wanted, reach: float = REACH, planes_across: int | None = None
+    ):
+        self._shape, self._wanted = grid.shape, wanted
+        self._reached, self._planes_across = reach, planes_across
         self._arrays = wanted.arrays(target.shape)
         self._only_labels = not (wanted.probabilities or wanted.uncertainty)
         self._highest: np.ndarray | None = None
@@ -111,7 +127,7 @@ class Resampled:
         label_voxels(rows.stored, self._highest, rows.within, (0, 0, 0))
         reach = self._reach(rows)
         kernels = availability.label_kernels()
-        if kernels is not None and self._only_labels:
+        if kernels is not None and self._only_labels and self._planes_across is None:
             for_each(
                 lambda first, last: kernels.label_interpolated(
                     rows.stored, self._highest, *reach, self._arrays.labels, first, last
@@ -134,7 +150,7 @@ class Resampled:
         All but the shift are indices of the whole model's grid: rows that adjoin must have the very same limit between
         them, or a voxel that lies on it might be nobody's.
         """
-        low, high = np.full(3, -_REACH), np.array(self._shape) - 1 + _REACH
+        low, high = np.full(3, -self._reached), np.array(self._shape) - 1 + self._reached
         lowest, uppermost = np.zeros(3, np.int64), np.array(self._shape) - 1
         shift = np.zeros(3, np.int64)
         axis = rows.axis
@@ -170,13 +186,16 @@ class Resampled:
         stride = np.cumprod((1, *values.shape[2:0:-1]))[::-1]
         for a in range(3):
             clipped = index[a].clip(lowest[a], uppermost[a])
+            if a == self._planes_across:
+                # The upper of two that are as near, whatever rounding made of the half.
+                clipped = np.floor(clipped + 0.5 + 1e-6)
             below = clipped.astype(np.int64).clip(lowest[a], max(lowest[a], uppermost[a] - 1))
             corner += (below - shift[a]) * stride[a]
             part.append((clipped - below).astype(np.float32))
             jump.append(stride[a] if uppermost[a] > lowest[a] else 0)
         corners = [dz + dy + dx for dz in (0, jump[0]) for dy in (0, jump[1]) for dx in (0, jump[2])]
         if not self._only_labels:
-            p = _weighted(values, corner, corners, part)
+            p = self._wanted.as_probabilities(_weighted(values, corner, corners, part))
             self._arrays.labels[where] = p.argmax(1)
             if self._arrays.probabilities is not None:
                 self._arrays.probabilities[(slice(None), *where)] = p.T

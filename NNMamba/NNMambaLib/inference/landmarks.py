@@ -51,7 +51,8 @@ class Landmarks(Task[LandmarksResult]):
 
         definitions, decoding = context.manifest.landmarks, context.manifest.heatmap
         assert decoding is not None, "the schema requires it of packages for landmarks"
-        tiling = Tiling.plan(prepared.grid.shape, context.patch, context.options["step"])
+        window = context.manifest.input.window
+        tiling = Tiling.plan(prepared.grid.shape, context.patch, context.options["step"], window)
         predict = tile_predictor(context.network, context.device, lambda y: y, ())
         heatmaps = np.empty((len(definitions), *prepared.grid.shape), np.float32)
         context.monitor.stage("Detecting landmarks", tiling.count)

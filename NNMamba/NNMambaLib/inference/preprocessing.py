@@ -7,9 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
+from NNMambaLib.inference.axis_aligned import (
+    Box,
+    edge_aligned_grid,
+    foreground,
+    nonzero_box,
+    planes_across,
+    resized_mask,
+    turned_box,
+    turned_orientation,
+)
 from NNMambaLib.models.manifest import InputSpecification, Normalization
 from NNMambaLib.volumes.resampling import regular_grid, resample
+from NNMambaLib.volumes.spline import resize
 from NNMambaLib.volumes.volume import Grid, Volume, reoriented_grid
+
+# Voxels beyond the outermost ones up to which probabilities are extrapolated as constant: the model's grid may end half
+# a (large) voxel before the input's. Further out is background.
+REACH = 1.5
+# Of a grid whose outer faces are those of what was cropped.
+_TO_THE_FACES = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,11 +36,15 @@ class Prepared:
     Attributes:
         array: (channel, z, y, x), float32, normalized.
         grid, resampled: see `Placement`.
+        reach: voxels of the grid beyond its outermost ones up to which what is found there is taken.
+        planes_across: the axis (0: z, 1: y, 2: x) along which the way back takes the nearest voxel; None for none.
     """
 
     array: np.ndarray
     grid: Grid
     resampled: bool
+    reach: float = REACH
+    planes_across: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,18 +55,35 @@ class Placement:
         grid: that the network works on.
         orientation: of that grid, three letters.
         resampled: False where the grid is the volume's own, at most with its axes permuted and flipped.
+        box: of the volume's voxels, to which it is cropped; None for all of it.
     """
 
     grid: Grid
     orientation: str
     resampled: bool
+    box: Box | None = None
 
 
-def place(source: Grid, specification: InputSpecification) -> Placement:
-    """Return where a model sees a volume with the grid `source`."""
+def place_volume(volume: Volume, specification: InputSpecification) -> Placement:
+    """Return where a model sees a volume, of which it may crop what is zero.
+
+    Raises:
+        VolumeError: if the model crops to what is not zero, and all is.
+    """
+    return place(volume.grid, specification, nonzero_box(volume) if specification.crop == "nonzero" else None)
+
+
+def place(source: Grid, specification: InputSpecification, box: Box | None = None) -> Placement:
+    """Return where a model sees a volume with the grid `source`, cropped to a box."""
     # A model for which the axes are to stay as they are stored takes the volume's own orientation.
-    orientation = source.orientation if specification.axes == "array" else specification.orientation
+    if specification.axes == "array":
+        orientation = turned_orientation(source, specification.axis_order)
+    else:
+        orientation = specification.orientation
     assert orientation is not None, "the manifest names one unless the axes are those of the array"
+    if specification.interpolation == "cubic":
+        grid = edge_aligned_grid(source, specification, box)
+        return Placement(grid, orientation, not grid.matches(reoriented_grid(source, orientation)), box)
     grid = regular_grid(
         source,
         orientation,
@@ -60,20 +98,55 @@ def prepare(volume: Volume, specification: InputSpecification, placement: Placem
     """Reorient, resample and normalize a volume.
 
     Args:
-        placement: what `place` returned for the volume's grid; None computes it.
+        placement: what `place_volume` returned for the volume; None computes it.
 
     Raises:
         VolumeError: if the number of channels is wrong, or a channel has no voxels to take statistics over.
     """
     check_channels(volume, specification)
-    placement = placement or place(volume.grid, specification)
+    placement = placement or place_volume(volume, specification)
+    if specification.interpolation == "cubic":
+        return _prepare_by_splines(volume, specification, placement)
     if placement.resampled:
         array = resample(volume, placement.grid, specification.interpolation, specification.anti_aliasing).array
     else:
         array = np.array(volume.reoriented(placement.orientation).array, dtype=np.float32, order="C")
+    mask = _foreground_of(array, specification)
     for values, channel in zip(array, specification.channels, strict=True):
-        normalize(values, channel.normalization, f"{volume.name}, channel {channel.name},")
+        normalize(values, channel.normalization, f"{volume.name}, channel {channel.name},", mask)
     return Prepared(array, placement.grid, placement.resampled)
+
+
+def _prepare_by_splines(volume: Volume, specification: InputSpecification, placement: Placement) -> Prepared:
+    """Crop, resample and normalize a volume along its own axes, in the order that the manifest says."""
+    turned = volume.reoriented(placement.orientation)
+    array = turned.array
+    if placement.box is not None:
+        box = turned_box(placement.box, specification.axis_order)
+        array = array[(slice(None), *(slice(start, stop) for start, stop in box))]
+    mask = _foreground_of(array, specification)
+    wanted, shape = specification.spacing or placement.grid.spacing, placement.grid.shape
+    across = planes_across(turned.grid.spacing, wanted, specification.planes)
+    if specification.normalize == "after" and mask is not None:
+        mask = resized_mask(mask, shape, across)
+    result = np.empty((len(array), *shape), np.float32)
+    # One channel at a time: copies of all would be larger than the input.
+    for values, target, channel in zip(array, result, specification.channels, strict=True):
+        name = f"{volume.name}, channel {channel.name},"
+        if specification.normalize == "before":
+            values = np.array(values, dtype=np.float32)
+            normalize(values, channel.normalization, name, mask)
+        target[:] = resize(values, shape, 3, across)
+        if specification.normalize == "after":
+            normalize(target, channel.normalization, name, mask)
+    back = planes_across(wanted, turned.grid.spacing, specification.planes)
+    return Prepared(result, placement.grid, placement.resampled, _TO_THE_FACES, back)
+
+
+def _foreground_of(array: np.ndarray, specification: InputSpecification) -> np.ndarray | None:
+    """Return the mask ``foreground`` of (channel, z, y, x), or None where no channel is normalized by it."""
+    needed = any(channel.normalization.mask == "foreground" for channel in specification.channels)
+    return foreground(array) if needed else None
 
 
 def check_channels(volume: Volume, specification: InputSpecification) -> None:
@@ -90,12 +163,24 @@ def check_channels(volume: Volume, specification: InputSpecification) -> None:
         )
 
 
-def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") -> None:
+def normalize(
+    values: np.ndarray, how: Normalization, name: str = "The volume", inside: np.ndarray | None = None
+) -> None:
     """Normalize one channel (z, y, x), float32, in place; the kinds are those of `Normalization`.
+
+    Args:
+        inside: the voxels that the mask ``foreground`` means.
 
     Raises:
         VolumeError: if the mask that statistics are taken over is empty.
     """
+    _scale(values, how, name, inside)
+    if how.mask == "foreground" and how.kind != "none":
+        assert inside is not None, "the mask foreground is found before"
+        values[~inside] = 0
+
+
+def _scale(values: np.ndarray, how: Normalization, name: str, inside: np.ndarray | None) -> None:
     if how.kind == "none":
         return
     if how.kind == "ct":
@@ -105,7 +190,7 @@ def normalize(values: np.ndarray, how: Normalization, name: str = "The volume") 
         values -= how.mean
         values /= how.sd
         return
-    mask = _mask(values, how.mask)
+    mask = inside if how.mask == "foreground" and inside is not None else _mask(values, how.mask)
     if not np.any(mask):
         raise VolumeError(f"{name} has no voxels that are {how.mask}: it seems to be empty, check the input.")
     if how.kind == "percentile":

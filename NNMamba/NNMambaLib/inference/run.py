@@ -14,7 +14,7 @@ from torch import nn
 from NNMambaLib import __version__
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.inference import memory_plan
-from NNMambaLib.inference.preprocessing import check_channels, place, prepare
+from NNMambaLib.inference.preprocessing import check_channels, place_volume, prepare
 from NNMambaLib.inference.task import RunContext, Task
 from NNMambaLib.models.package import ModelPackage
 from NNMambaLib.networks.mamba import set_scan_backend
@@ -84,7 +84,7 @@ class Run:
         task.check(manifest, options)
         x, y, z = manifest.input.patch
         self._patch: Shape = (z, y, x)
-        self._placement = place(self._volume.grid, manifest.input)
+        self._placement = place_volume(self._volume, manifest.input)
         self._check_cover()
         self._device = resources.device
 

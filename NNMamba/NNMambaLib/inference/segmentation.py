@@ -80,11 +80,16 @@ class Segmentation(Task[SegmentationResult]):
 
         options, outputs = context.options, context.manifest.network.out_channels
         mirror_axes = context.manifest.input.mirror_axes if options["mirror"] else ()
-        predict = tile_predictor(context.network, context.device, softmax, mirror_axes)
-        wanted = Wanted(outputs, options["probabilities"], options["uncertainty"])
-        collector = Resampled if prepared.resampled else Reoriented
-        collected = collector(prepared.grid, context.volume.grid, wanted)
-        tiling = Tiling.plan(prepared.grid.shape, context.patch, options["step"])
+        given = context.manifest.input
+        logits = given.averages == "logits"
+        predict = tile_predictor(context.network, context.device, _as_it_is if logits else softmax, mirror_axes)
+        wanted = Wanted(outputs, options["probabilities"], options["uncertainty"], logits)
+        collected = (
+            Resampled(prepared.grid, context.volume.grid, wanted, prepared.reach, prepared.planes_across)
+            if prepared.resampled
+            else Reoriented(prepared.grid, context.volume.grid, wanted)
+        )
+        tiling = Tiling.plan(prepared.grid.shape, context.patch, options["step"], given.window)
         context.monitor.stage(_RUNNING, tiling.count)
         rows = None
         for rows in sliding_window(predict, prepared.array, tiling, outputs, context.monitor.step):
@@ -179,6 +184,10 @@ class Segmentation(Task[SegmentationResult]):
     def random_sections(self, outputs: int) -> dict[str, Any]:
         labels = (Label(value, f"label {value}", label_color(value, outputs)) for value in range(1, outputs))
         return {"labels": tuple(labels)}
+
+
+def _as_it_is(y: torch.Tensor) -> torch.Tensor:
+    return y
 
 
 def _volumes_ml(labels: np.ndarray, grid: Grid, definitions: tuple[Label, ...]) -> dict[str, float]:

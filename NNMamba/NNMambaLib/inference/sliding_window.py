@@ -21,6 +21,11 @@ from NNMambaLib.volumes.volume import Shape
 
 # Standard deviation of the Gaussian weights, as a part of the patch.
 _SIGMA = 1 / 8
+# Where the Gaussian's center lies, by the patch's voxels along an axis. That of nnU-Net lies on a voxel.
+_CENTERS: dict[str, Callable[[int], float]] = {
+    "symmetric": lambda width: (width - 1) / 2,
+    "nnunet": lambda width: width // 2,
+}
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,19 @@ class Tiling:
         patch: of a tile, along (z, y, x).
         starts: first voxel of the tiles along each axis; negative where the volume is smaller than the patch, whose
             rest is zero, half of it on either side.
+        window: of the tiles' weights, as the manifest has it.
     """
 
     shape: Shape
     patch: Shape
     starts: tuple[tuple[int, ...], ...]
+    window: str = "symmetric"
 
     @classmethod
-    def plan(cls, shape: Shape, patch: Shape, step: float = 0.5) -> Tiling:
+    def plan(cls, shape: Shape, patch: Shape, step: float = 0.5, window: str = "symmetric") -> Tiling:
         """Return the tiling with neighbours at most `step` patches apart, evenly spread."""
         starts = tuple(_starts(size, width, step) for size, width in zip(shape, patch, strict=True))
-        return cls(shape, patch, starts)
+        return cls(shape, patch, starts, window)
 
     @property
     def count(self) -> int:
@@ -122,7 +129,7 @@ def sliding_window(
     slab = Slab(tiling.slab_shape, axis, outputs)
     predict = _without_repeats(predict)
     profiles = [
-        _profiles(size, width, starts)
+        _profiles(size, width, starts, _CENTERS[tiling.window](width))
         for size, width, starts in zip(tiling.shape, tiling.patch, tiling.starts, strict=True)
     ]
     # The part of a tile outside the volume is the same for every tile, and stays zero.
@@ -170,13 +177,14 @@ def _starts(size: int, width: int, step: float) -> tuple[int, ...]:
     if size <= width:
         return (-((width - size) // 2),)
     count = math.ceil((size - width) / (width * step)) + 1
-    # Where a step is less than a voxel, several tiles would start at the same one.
-    return tuple(dict.fromkeys(round(index * (size - width) / (count - 1)) for index in range(count)))
+    # Multiplied last, as in nnU-Net: whether a half is rounded up or down depends on it. Where a step is less than a
+    # voxel, several tiles would start at the same one.
+    return tuple(dict.fromkeys(round((size - width) / (count - 1) * index) for index in range(count)))
 
 
-def _profiles(size: int, width: int, starts: tuple[int, ...]) -> list[np.ndarray]:
+def _profiles(size: int, width: int, starts: tuple[int, ...], center: float) -> list[np.ndarray]:
     """Return a profile (width,) for each tile along one axis; at every voxel of the volume they sum to 1."""
-    offsets = (np.arange(width) - (width - 1) / 2) / (width * _SIGMA)
+    offsets = (np.arange(width) - center) / (width * _SIGMA)
     profile = np.exp(-(offsets**2) / 2)
     total = np.zeros(max(size, width))
     shift = -min(0, starts[0])

@@ -102,7 +102,9 @@ class Normalization:
         kind: ``none``; ``ct`` (clip to [`low`, `high`], subtract `mean`, divide by `sd`); ``z-score``;
             ``percentile`` (clip to the percentiles `low` and `high`, map these to 0..1); ``clip-sd`` (clip to the
             volume's mean +- `sds` standard deviations, map these to 0..255).
-        mask: voxels that statistics are computed over: ``all``, ``nonzero``, ``positive``, ``above-mean``.
+        mask: voxels that statistics are computed over: ``all``, ``nonzero``, ``positive``, ``above-mean``; or
+            ``foreground``: those that are not zero in every channel, with the holes among them, outside of which all
+            voxels become 0.
     """
 
     kind: str
@@ -136,9 +138,19 @@ class InputSpecification:
         axes: ``anatomical`` (oblique volumes are resampled along the anatomical axes), ``acquisition`` (axes are only
             permuted and flipped) or ``array`` (axes stay as the voxels are stored, for models that are to tell a
             volume's orientation; `spacing` and `shape` are along these axes).
-        interpolation: ``linear`` or ``bspline``.
+        interpolation: ``linear`` or ``bspline``, about the grid's center; or ``cubic``: a spline along the volume's own
+            axes whose outer faces stay in place, as in nnU-Net.
         anti_aliasing: smooth before making an axis coarser.
         mirror_axes: axes that test-time mirroring may flip; the model must not tell the two directions apart.
+        axis_order: with the axes ``array``, the stored axes that the network has as x, y and z; empty for x, y, z.
+        crop: ``none``, or ``nonzero``: to the box of voxels that are not zero in every channel; what lies outside is
+            background.
+        planes: with ``cubic``, whether planes across the coarsest axis are resampled by themselves, and the nearest of
+            them taken: ``never``, ``always``, or ``anisotropic``: where its spacing, the volume's or the model's, is
+            more than three times the finest.
+        normalize: ``after`` or ``before`` resampling.
+        window: of the tiles' weights: ``symmetric``, or ``nnunet``: with the Gaussian's center on voxel patch / 2.
+        averages: what is averaged over tiles and mirrored copies: ``probabilities``, or ``logits``.
     """
 
     channels: tuple[Channel, ...]
@@ -150,6 +162,12 @@ class InputSpecification:
     interpolation: str = "linear"
     anti_aliasing: bool = True
     mirror_axes: tuple[str, ...] = ()
+    axis_order: tuple[str, ...] = ()
+    crop: str = "none"
+    planes: str = "never"
+    normalize: str = "after"
+    window: str = "symmetric"
+    averages: str = "probabilities"
 
 
 @dataclass(frozen=True)
@@ -267,6 +285,12 @@ def check_consistency(manifest: Manifest, source: str) -> None:
     )
     require(not (network.is_classifier and network.head_channels), "a classifier has no head_channels")
     require((given.spacing is None) != (given.shape is None), "exactly one of input.spacing and input.shape is needed")
+    require(
+        not given.axis_order or (given.axes == "array" and set(given.axis_order) == {"x", "y", "z"}),
+        "input.axis_order needs the axes array, and names x, y and z",
+    )
+    require(given.interpolation != "cubic" or given.axes == "array", "the interpolation cubic needs the axes array")
+    require(given.crop == "none" or given.interpolation == "cubic", "input.crop needs the interpolation cubic")
     if given.axes == "array":
         require(given.orientation is None, "input.orientation has no meaning with the axes array")
     else:
