@@ -21,7 +21,12 @@ _NORMALIZATIONS = {
 
 def add_parser(actions) -> None:
     parser = actions.add_parser("import", help="make a package of weights that others have trained, and install it")
-    parser.add_argument("input", nargs=1, metavar="PATH", help="a state_dict: .pth, .pt, .model or .safetensors")
+    parser.add_argument(
+        "input",
+        nargs=1,
+        metavar="PATH",
+        help="a state_dict (.pth, .pt, .model, .safetensors), or nnU-Net's result folder",
+    )
     parser.add_argument("--name", help="of the model (default: the file's)")
     parser.add_argument("--task", choices=list(TASKS), help="where the weights do not tell it")
     parser.add_argument("--preset", choices=list(PRESETS), help="a published experiment, whose settings are taken")
@@ -42,6 +47,10 @@ def add_parser(actions) -> None:
         help="clip, then (v - MEAN) / SD",
     )
     parser.add_argument("--mirrored", action="store_true", help="it was trained with mirrored volumes")
+    parser.add_argument("--fold", choices=[*"0123456789", "all"], help="of a result folder, that one alone (all folds)")
+    parser.add_argument(
+        "--without", nargs="+", choices=["postprocessing"], default=[], help="steps of a result folder to leave out"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace an installed model of the same name, and the report"
     )
@@ -64,7 +73,9 @@ def run(arguments: argparse.Namespace) -> dict:
         normalization=_normalization(arguments),
         mirrored=arguments.mirrored or None,
     )
-    imported = import_model(arguments.input[0], arguments.name, answers, arguments.overwrite)
+    imported = import_model(
+        arguments.input[0], arguments.name, answers, arguments.overwrite, arguments.fold, arguments.without
+    )
     package = imported.package
     print_table(["", ""], [*(["found", line] for line in imported.found), *(["assumed", n] for n in imported.assumed)])
     print_notices(["what was assumed is not in the file: compare results with those of its authors before use"])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 # Channels after the stem: four times the published 32. Weights grow with the square: 128 has 1 GiB of them.
 MAX_BASE_WIDTH = 128
+# Networks of an ensemble: the folds of a cross-validation, or twice as many.
+MAX_MEMBERS = 20
 # Of a Mamba layer: states of a channel, taps of its convolution, and its inner width in channels.
 MAX_STATES, MAX_TAPS, MAX_EXPAND = 256, 16, 8
 # Channels of the input: every sequence of an MR examination, with room.

@@ -298,6 +298,10 @@ def check_consistency(manifest: Manifest, source: str) -> None:
             all(sum(letter in pair for letter in given.orientation or "") == 1 for pair in ("RL", "AP", "IS")),
             f"input.orientation is {given.orientation} and needs one letter of each pair R/L, A/P, I/S",
         )
+    require(
+        network.members_average == "logits" or bool(manifest.labels),
+        "network.members_average probabilities is for segmentation",
+    )
     # A classifier takes any size: it has no maps that must fit those of an encoder.
     divisible = network.is_classifier or all(size % SIZE_DIVISOR == 0 for size in given.patch)
     require(divisible, f"input.patch must be divisible by {SIZE_DIVISOR}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
 # Of files that hold weights by themselves.
+_PLANS = ("plans.json", "plans.pkl")
 _CHECKPOINTS = (".pth", ".pt", ".model", ".ckpt", ".pkl", ".safetensors")
 # What a terminal would obey.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -156,15 +157,17 @@ def _refuse_checkpoint(path: Path) -> None:
     """Refuse what holds weights and is no package: it is first to be made one."""
     try:
         alone = path.suffix.lower() in _CHECKPOINTS and path.is_file()
+        folder = not (path / MANIFEST_FILE).is_file() and any((path / name).is_file() for name in _PLANS)
         part = alone and (path.parent / MANIFEST_FILE).is_file()
     except OSError:
         # What cannot be looked at is reported where it is read.
         return
     if part:
         raise ModelError(f"{path} is a part of the model package {path.parent}: give the folder.")
-    if alone:
+    if alone or folder:
+        what = "a checkpoint" if alone else "a result folder of nnU-Net"
         raise ModelError(
-            f"{path} is a checkpoint and not a model package: make one of it with `nnmamba models import {path}`."
+            f"{path} is {what} and not a model package: make one of it with `nnmamba models import {path}`."
         )
 
 

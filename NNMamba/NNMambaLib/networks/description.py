@@ -21,6 +21,8 @@ class NetworkDescription:
         out_channels: labels with background, landmarks, or logits.
         base_width: channels after the stem; 32 in every published network.
         head_channels: outputs of the deep supervision heads; None without heads.
+        members: networks of an ensemble, which answer as one.
+        members_average: what is averaged over them, as in `ensemble.Ensemble`.
         d_state, d_conv, expand: of the Mamba layers over voxels, as in `mamba.Mamba`; None for the variant's own.
     """
 
@@ -32,6 +34,8 @@ class NetworkDescription:
     d_state: int | None = None
     d_conv: int | None = None
     expand: int | None = None
+    members: int = 1
+    members_average: str = "logits"
 
     @property
     def is_classifier(self) -> bool:

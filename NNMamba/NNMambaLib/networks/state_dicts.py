@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
@@ -125,14 +125,8 @@ def _description(found: Mapping[str, tuple[int, ...]], variant: str) -> NetworkD
         **most([size(f"{layer}conv1d.weight", 2, usual["d_conv"]) for layer in layers], "d_conv"),
         **most([wide // narrow or 1 for wide, narrow in inner], "expand"),
     }
-    return NetworkDescription(
-        variant,
-        size(_FIRST, 1),
-        outputs,
-        size(_FIRST, 0, size("layer1.0.conv1.weight", 1)),
-        heads,
-        **own,
-    )
+    width = size(_FIRST, 0, size("layer1.0.conv1.weight", 1))
+    return replace(NetworkDescription(variant, size(_FIRST, 1), outputs, width, heads), **own)
 
 
 def _is_state_matrix(key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.classifier import Classifier
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.encoder_decoder import EncoderDecoder
+from NNMambaLib.networks.ensemble import Ensemble
 from NNMambaLib.networks.layers import ConvMamba, LayerNormMamba
 from NNMambaLib.networks.mamba import Mamba
 
@@ -106,7 +107,10 @@ def mamba_sizes(name: str) -> dict[str, int]:
 
 
 def build(description: NetworkDescription) -> nn.Module:
-    """Return a network with fresh random weights, in training mode."""
+    """Return a network with fresh random weights, in training mode; or an ensemble of them."""
+    if description.members > 1:
+        members = [build(replace(description, members=1)) for _ in range(description.members)]
+        return Ensemble(members, description.members_average)
     variant = VARIANTS[description.variant]
     sizes = {name: getattr(description, name) for name in _MAMBA_SIZES}
     own = {name: size for name, size in sizes.items() if size is not None}

@@ -157,6 +157,7 @@ def test_schema_states_the_limits():
     part, network, given = schema["properties"], schema["properties"]["network"]["properties"], None
     given = part["input"]["properties"]
     assert network["base_width"]["maximum"] == limits.MAX_BASE_WIDTH
+    assert network["members"]["maximum"] == limits.MAX_MEMBERS
     mamba = tuple(network[key]["maximum"] for key in ("d_state", "d_conv", "expand"))
     assert mamba == (limits.MAX_STATES, limits.MAX_TAPS, limits.MAX_EXPAND)
     assert network["in_channels"]["maximum"] == given["channels"]["maxItems"] == limits.MAX_CHANNELS

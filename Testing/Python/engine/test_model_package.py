@@ -62,7 +62,9 @@ def _full_manifests():
     return {
         "segmentation": Manifest(
             task="segmentation",
-            network=NetworkDescription("SEG-NNU", 3, 3, 8, 3, d_state=4, d_conv=3, expand=1),
+            network=NetworkDescription(
+                "SEG-NNU", 3, 3, 8, 3, d_state=4, d_conv=3, expand=1, members=3, members_average="probabilities"
+            ),
             input=InputSpecification(
                 channels, (32, 48, 64), (1.0, 1.5, 2.0), None, "LPS", "acquisition", "bspline", False, ("x", "z")
             ),

@@ -25,7 +25,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}): correct it.") from error
     if isinstance(content, dict):
-        content = _in_order(content.get("labels", content))
+        content = in_order(content.get("labels", content))
     if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
         raise ModelError(
             f"{path} does not name labels: give a list of names, or names and numbers as in nnU-Net's dataset.json "
@@ -34,7 +34,7 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     return tuple(content)
 
 
-def _in_order(labels: object) -> list[str] | None:
+def in_order(labels: object) -> list[str] | None:
     """Return the names of labels 1, 2, ... of nnU-Net: {name: number} in version 2, {"number": name} in version 1."""
     if not isinstance(labels, dict):
         return None
