@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +91,8 @@ class WorkerClient:
         self._sending: Generator[None, None, bytes] | None = None
         self._gone = False
         self._ready = False
+        self._started_pid: int | None = None
+        self._engine_pid: int | None = None
         self._last_log = ""
         self.last_error: NNMambaError | None = None
         self.volume_names: set[str] = set()
@@ -95,8 +100,17 @@ class WorkerClient:
 
     @property
     def pid(self) -> int | None:
-        """Process ID of the worker; None while there is none."""
-        return self._transport.pid
+        """Process ID of the worker; None while there is none.
+
+        Slicer's interpreter is a launcher, which starts the worker: its own ID stands here until the worker tells.
+        """
+        started = self._transport.pid
+        return started if started is None or self._engine_pid is None else self._engine_pid
+
+    @property
+    def _launched(self) -> bool:
+        """Whether the process that was started is a launcher, and the worker another one."""
+        return self._engine_pid not in (None, self._started_pid)
 
     @property
     def state(self) -> WorkerState:
@@ -145,7 +159,7 @@ class WorkerClient:
         elif job.cancels == 1:
             self._transport.write(to_line({"do": "cancel", "job": job.number}))
         else:
-            self._transport.kill()
+            self._kill()
 
     def stop(self) -> None:
         """Kill the worker's process; a job that it runs ends as cancelled."""
@@ -154,7 +168,14 @@ class WorkerClient:
         # A job that is submitted before the process is gone waits for the next process.
         self._gone = True
         if self.pid is not None:
-            self._transport.kill()
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._launched and self._engine_pid is not None:
+            # A launcher's end is not its child's, and a stopped process would not notice.
+            with suppress(OSError):
+                os.kill(self._engine_pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        self._transport.kill()
 
     def close(self) -> None:
         """End the worker and remove its files, when the caller's process ends. No callbacks are called."""
@@ -164,6 +185,8 @@ class WorkerClient:
         if self.pid is not None:
             if busy is None:
                 self._transport.write(to_line({"do": "stop"}))
+            else:
+                self._kill()
             self._transport.close(0.0 if busy else 2.0)
         self._folder.remove()
 
@@ -189,10 +212,11 @@ class WorkerClient:
             return
         self._folder.make()
         self._gone = self._ready = False
-        self._fault, self._silent_beats = None, 0
+        self._fault, self._silent_beats, self._engine_pid = None, 0, None
         folder, idle, beat = str(self._folder.path), str(self.idle_seconds), str(self._beat_seconds)
         options = ["--folder", folder, "--idle", idle, "--beat", beat]
         self._transport.start([*python_command(_PROGRAM, self._python), *options], self._on_line, self._on_exit)
+        self._started_pid = self._transport.pid
         self._starts += 1
         self._watch(self._starts)
 
@@ -211,7 +235,7 @@ class WorkerClient:
     def _kill_faulty(self, what: str) -> None:
         """Kill the process; its job fails with what it did."""
         self._fault = WorkerError(f"The engine's process {what} The next run starts it again.")
-        self._transport.kill()
+        self._kill()
 
     def _send_piece(self, job: WorkerJob) -> None:
         if self._active is not job or job.state is not JobState.SENDING or self._sending is None:
@@ -248,10 +272,11 @@ class WorkerClient:
             concerned = job is not None and message.get("job") == job.number
             progress = _progress(message) if concerned and event == "progress" else None
             error = _error(message) if concerned and event == "failed" else None
+            pid = int(message["pid"]) if event == "started" else None
             result = self._result(job, message) if job is not None and concerned and event == "finished" else None
         except NNMambaError as failure:
             # The result's files cannot be read.
-            error, event, result, concerned, progress = failure, "failed", None, True, None
+            error, event, result, concerned, progress, pid = failure, "failed", None, True, None, None
         except Exception as failure:
             # Whatever can be wrong with what is not a message: after it, nothing that the process says can be trusted.
             said = " ".join(line[:_QUOTED].decode(errors="replace").split())
@@ -260,6 +285,8 @@ class WorkerClient:
             return
         if event == "idle":
             self._gone = True
+        elif event == "started":
+            self._engine_pid = pid
         elif event == "ready":
             self._ready = True
         if job is None or not concerned:
@@ -291,7 +318,7 @@ class WorkerClient:
             self._waiting.appendleft(job)
             self._transport.call_soon(self._next)
         elif job is not None:
-            self._end(job, error=_cancelled() if job.cancels else self._fault or _died(code, log))
+            self._end(job, error=_cancelled() if job.cancels else self._fault or _died(code, log, self._launched))
         if self._active is None:
             self._folder.remove()
 
@@ -336,8 +363,11 @@ def _cancelled() -> Cancelled:
     return Cancelled("The job was cancelled; nothing was changed.")
 
 
-def _died(code: int, log: str) -> WorkerError:
+def _died(code: int, log: str, launched: bool) -> WorkerError:
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    if launched and code > 0 and "Traceback" not in log:
+        # The worker says why it ends by itself; Slicer's launcher ends with 1 where the system has killed the worker.
+        how = "killed from outside"
     said = log.strip().splitlines()
     last = f"; its last words: {said[-1]}" if said else ""
     return WorkerError(

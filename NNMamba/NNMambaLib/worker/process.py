@@ -54,7 +54,7 @@ class Worker:
 
     Args:
         commands: ``run``, ``ask``, ``cancel`` and ``stop``, a JSON line each; its end means that the caller is gone.
-        messages: ``alive``, ``ready``, ``progress``, ``finished``, ``failed`` and ``idle``.
+        messages: ``started``, ``ready``, ``alive``, ``progress``, ``finished``, ``failed`` and ``idle``.
         folder: removed when the caller is gone.
         idle_seconds: without a job, after which the worker ends.
         beat_seconds: between signs of life, by which the caller knows a busy worker from a stopped one.
@@ -69,6 +69,8 @@ class Worker:
         self._engines: dict[tuple, Any] = {}
 
     def run(self) -> None:
+        # Slicer's interpreter is a launcher: the caller knows that one's ID alone.
+        self._say(event="started", pid=os.getpid())
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         # Imported while the caller is still handing over its first volume; each job reports what is missing.
@@ -77,7 +79,7 @@ class Worker:
             from NNMambaLib.inference.warm_up import warm_up
 
             threading.Thread(target=warm_up, daemon=True).start()
-        self._say(event="ready", pid=os.getpid())
+        self._say(event="ready")
         while True:
             try:
                 job = self._jobs.get(timeout=self._idle_seconds)

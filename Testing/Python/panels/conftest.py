@@ -1,11 +1,14 @@
 """A host with a head in its scene, and tiny models that the panels find as installed ones."""
 
+import os
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from helpers.intensity_network import write_segmentation_package
 from helpers.phantoms import bodies, grid_matrix, oblique_rotation, sample
+from helpers.warm_python import warm_python
 from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 _SHAPE = (32, 64, 32)
@@ -23,13 +26,22 @@ def models_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def launcher_folder(tmp_path_factory):
+    """A folder with an interpreter for the engine that starts at once; without one where processes cannot be forked."""
+    folder = tmp_path_factory.mktemp("launcher")
+    with warm_python(folder) if hasattr(os, "fork") else nullcontext():
+        yield folder
+
+
 @pytest.fixture
-def host(models_folder, monkeypatch):
+def host(models_folder, launcher_folder, monkeypatch):
     pytest.importorskip("PySide6", reason="PySide6 is not installed")
     pytest.importorskip("slicer", reason="slicer-core is not installed")
     from slicer_host import SlicerHost
 
     monkeypatch.setenv("NNMAMBA_MODELS", str(models_folder))
+    monkeypatch.setenv("PATH", str(launcher_folder), prepend=os.pathsep)
     with SlicerHost() as host:
         yield host
         from NNMambaLib.panel.shared_worker import close_shared_worker
@@ -42,6 +54,11 @@ def host(models_folder, monkeypatch):
 
 @pytest.fixture
 def phantom():
+    return make_phantom()
+
+
+def make_phantom():
+    """Return a head of unlike bodies, oblique and anisotropic."""
     return sample(bodies, _SHAPE, grid_matrix("LIP", (3, 2.5, 3), _SHAPE, oblique_rotation()), "head t1")
 
 

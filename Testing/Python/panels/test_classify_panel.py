@@ -10,7 +10,7 @@ from helpers.perturbed_networks import perturbed_network
 from NNMambaLib.models.manifest import Target
 from NNMambaLib.models.package import write_package
 from NNMambaLib.support.random_package import random_manifest
-from panels.conftest import choose_model, run
+from panels.conftest import choose_model, make_phantom, run
 
 _QUESTIONS = (Target("side", ("left", "right"), binary=True), Target("contrast", ("T1-like", "T2-like", "other")))
 
@@ -22,7 +22,12 @@ def models_folder(tmp_path_factory):
     for name, targets in (("two-questions", _QUESTIONS), ("one-question", _QUESTIONS[1:])):
         outputs = sum(target.logits for target in targets)
         manifest = random_manifest(
-            "classification", outputs=outputs, base_width=4, patch=(16, 16, 16), spacing=(6, 6, 6)
+            # So coarse that few cells of the patch are within the head: each is hidden once for an explanation.
+            "classification",
+            outputs=outputs,
+            base_width=4,
+            patch=(16, 16, 16),
+            spacing=(20, 20, 20),
         )
         network = perturbed_network("CLS", 1, outputs, base_width=4)
         write_package(folder / name, replace(manifest, name=name, targets=targets, licence="CC0-1.0"), network)
@@ -41,12 +46,11 @@ def ui(widget):
     return widget.lifecycle.panel.ui
 
 
-@pytest.fixture
-def expected(head):
+@pytest.fixture(scope="module")
+def expected(models_folder):
     from NNMambaLib.engine import Engine
-    from NNMambaLib.scene.volumes import volume_from_node
 
-    return Engine("cpu").explain(volume_from_node(head), "two-questions", "contrast")
+    return Engine("cpu").explain(make_phantom(), str(models_folder / "two-questions"), "contrast")
 
 
 def rows(ui):

@@ -6,6 +6,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from panels.conftest import choose_model, run, start
@@ -110,7 +111,7 @@ def test_killed_worker_is_one_sentence_and_the_next_job_succeeds(host, panel, wi
     host.dialogs.answer("OK")
     os.kill(worker_pid(), signal.SIGKILL)
     host.wait(lambda: not panel.running, 30)
-    assert "killed by signal 9" in panel.ui.messageLabel.text
+    assert "killed from outside" in panel.ui.messageLabel.text
     assert scene_content() == before
     many_tiles(1.0)
     run(host, widget)
@@ -178,8 +179,8 @@ def test_closing_the_host_leaves_no_process_and_no_file(host, panel, many_tiles,
     start(host, panel)
     pid = worker_pid()
     close_shared_worker()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    # The launcher has ended; its child is being ended by the system.
+    host.wait(lambda: not psutil.pid_exists(pid), 10)
     assert not list(temporary_folder.glob("nnmamba-*"))
 
 

@@ -81,5 +81,5 @@ def landmarks_package(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classification_package(tmp_path_factory):
-    manifest = random_manifest("classification", outputs=3, base_width=4, patch=(32, 32, 32), spacing=(3.0, 3.0, 3.0))
+    manifest = random_manifest("classification", outputs=3, base_width=4, patch=(16, 16, 16), spacing=(12.0,) * 3)
     return write_random_package(tmp_path_factory.mktemp("classification"), manifest)
