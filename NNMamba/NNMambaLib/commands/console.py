@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from NNMambaLib.progress import Progress
-from NNMambaLib.runtime.units import format_bytes
+from NNMambaLib.runtime.units import format_bytes, format_duration
 
 # Seconds between plain progress lines.
 _PAUSE = 5.0
@@ -77,4 +77,4 @@ def _plain_lines() -> Callable[[Progress], None]:
 
 
 def _left(progress: Progress) -> str:
-    return "" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left"
+    return "" if progress.seconds_left is None else f"{format_duration(progress.seconds_left)} left"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.file_names import check_name
 from NNMambaLib.plain_files import MAX_JSON_BYTES, MAX_TABLE_BYTES, read_text
 from NNMambaLib.strict_json import parse_json
+from NNMambaLib.volumes.files import READABLE
 
 _LABELS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii", ".mha")
 _MARKUPS = (".mrk.json",)
 _PREDICTIONS = (".json",)
+# Of files that a table may name in place of their cases.
+_ENDINGS = (*READABLE, *_LABELS, *_MARKUPS, *_PREDICTIONS)
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 # Cells of a table, those included that short rows leave out: ten thousand cases with a hundred columns.
 _MAX_CELLS = 1_000_000
 
@@ -48,6 +52,7 @@ def paired_classes(prediction: str | Path, reference: str | Path) -> dict[str, t
     ours = case_files(prediction, _PREDICTIONS)
     answers = {case: _predictions(path) for case, path in ours.items()}
     rows = case_rows(_table(Path(reference)))
+    refuse_file_names(rows, ours, Path(reference))
     _require_same(set(ours), set(rows), prediction, reference)
     first = min(answers)
     for case in answers:
@@ -101,6 +106,7 @@ def case_rows(path: Path) -> dict[str, dict[str, str]]:
             first or names no case, or has two rows for a case.
     """
     columns, rows = _columns_and_rows(path)
+    _refuse_other_separators(columns, path)
     if not rows or "case" not in columns:
         raise VolumeError(f"{path} lacks the column 'case' or has no rows: name the columns in its first line.")
     table = {}
@@ -113,6 +119,28 @@ def case_rows(path: Path) -> dict[str, dict[str, str]]:
             raise VolumeError(f"{path} has two rows for the case '{case}': remove one.")
         table[case] = row
     return table
+
+
+def refuse_file_names(rows: Iterable[str], cases: Container[str], path: Path) -> None:
+    """Refuse a table that names a case's file where it should name the case.
+
+    Args:
+        rows: the names of the table's cases.
+        cases: those that there are.
+
+    Raises:
+        VolumeError: naming both.
+    """
+    for row in rows:
+        case = next((row.removesuffix(ending) for ending in _ENDINGS if row.endswith(ending)), row)
+        if row not in cases and case in cases:
+            raise VolumeError(f"{path} names the file '{row}' as a case: write '{case}', without the file's ending.")
+
+
+def _refuse_other_separators(columns: list[str], path: Path) -> None:
+    for separator, name in _OTHER_SEPARATORS.items():
+        if "case" in (part.strip(' "') for part in ",".join(columns).split(separator)) and "case" not in columns:
+            raise VolumeError(f"{path} separates its columns by {name}: save it as CSV with commas.")
 
 
 def _columns_and_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,8 +89,11 @@ def _agreement(
     box = _box(ours | truth)
     ours, truth = ours[box], truth[box]
     pair = _as_batch(ours), _as_batch(truth)
-    distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
-    near = compute_surface_dice(*pair, class_thresholds=[tolerance], include_background=True, spacing=spacing)
+    with warnings.catch_warnings():
+        # MONAI 1.5 warns of an argument that it passes to itself.
+        warnings.filterwarnings("ignore", ".*always_return_as_numpy", FutureWarning)
+        distances = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+        near = compute_surface_dice(*pair, class_thresholds=[tolerance], include_background=True, spacing=spacing)
     return LabelAgreement(dice(ours, truth), distances.item(), near.item(), *volumes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -142,7 +141,7 @@ def decode(heatmap: np.ndarray, grid: Grid, definition: LandmarkDefinition, deco
     """
     peak = np.unravel_index(int(np.argmax(heatmap)), heatmap.shape)
     height = float(heatmap[peak])
-    confidence = 1 / (1 + math.exp(-max(-700.0, min(700.0, decoding.slope * height + decoding.intercept))))
+    confidence = decoding.confidence(height)
     position = None
     if height > 0 and confidence >= decoding.threshold:
         index = np.array([[peak[axis] + _vertex(heatmap, peak, axis) for axis in (2, 1, 0)]])

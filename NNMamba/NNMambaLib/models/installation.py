@@ -37,8 +37,9 @@ def install_package(source: str | Path, replace: bool = False) -> Installation:
         ModelError: if there is no package, it is damaged or not safe to unpack, or its name is taken.
         OutputError: if it cannot be copied.
     """
-    source = Path(source)
     given = open_package(source)
+    # That of the package: of a training, only its folder may be given.
+    source = given.path
     given.check_size()
     name = given.manifest.name
     if not replace and name in installed_packages():

@@ -7,6 +7,7 @@ the direction of rising index, so ``RAS`` has x to the patient's right.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +71,10 @@ class HeatmapDecoding:
     slope: float
     intercept: float
     threshold: float = 0.5
+
+    def confidence(self, peak: float) -> float:
+        """Return the confidence, 0..1, of a landmark whose heatmap peaks at this height."""
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, self.slope * peak + self.intercept))))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 CARD_FILE = "card.md"
+# In the folder of a training: what marks it as one, and its package.
+TRAINING_FILE, TRAINED_FOLDER = "run.json", "model"
 # Of files that hold weights by themselves.
 _PLANS = ("plans.json", "plans.pkl")
 _CHECKPOINTS = (".pth", ".pt", ".model", ".ckpt", ".pkl", ".safetensors")
@@ -105,13 +107,13 @@ class ModelPackage:
 
 
 def open_package(path: str | Path) -> ModelPackage:
-    """Return the package in a folder or zip file.
+    """Return the package in a folder or zip file, or that of a training whose folder is given.
 
     Raises:
         ModelError: if there is none, or its manifest is missing or wrong.
     """
     check_name(path, ModelError)
-    path = Path(path)
+    path = _of_training(Path(path))
     _refuse_checkpoint(path)
     manifest, sha256 = parse_manifest(_text(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
     with _reading(path, WEIGHTS_FILE):
@@ -151,6 +153,24 @@ def write_package(
         # The last: by it a package is known to be complete.
         write_bytes(text, folder / MANIFEST_FILE)
     return ModelPackage(folder, manifest, sha256)
+
+
+def _of_training(path: Path) -> Path:
+    """Return the path of a training's package where `path` is the training's folder, else `path`.
+
+    Raises:
+        ModelError: if the training has not ended.
+    """
+    try:
+        package = path / TRAINED_FOLDER
+        training = (path / TRAINING_FILE).is_file() and not (path / MANIFEST_FILE).is_file()
+        ended = (package / MANIFEST_FILE).is_file()
+    except OSError:
+        # What cannot be looked at is reported where it is read.
+        return path
+    if training and not ended:
+        raise ModelError(f"{path} holds a training that has not ended: run its command again, which resumes it.")
+    return package if training else path
 
 
 def _refuse_checkpoint(path: Path) -> None:

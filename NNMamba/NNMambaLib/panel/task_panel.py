@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from NNMambaLib.panel.scene_job import SceneJob
 from NNMambaLib.panel.shared_worker import shared_worker
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Provenance
+from NNMambaLib.runtime.units import format_duration
 from NNMambaLib.worker.job import JobRequest
 from NNMambaLib.worker.messages import Result
 
@@ -318,12 +318,12 @@ class TaskPanel:
 
 
 def describe_progress(progress: Progress) -> str:
-    """Return a line with the stage, its step and the seconds left."""
+    """Return a line with the stage, its step and the time left."""
     text = progress.stage
     if progress.total > 1:
         text += f" {progress.done}/{progress.total}"
     if progress.seconds_left:
-        text += ", " + _("about {seconds} s left").format(seconds=math.ceil(progress.seconds_left))
+        text += ", " + _("about {time} left").format(time=format_duration(progress.seconds_left))
     return text
 
 

@@ -125,6 +125,10 @@ def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise TrainingError(
+            f"{path} is YAML, which is not read: write the settings as TOML (.toml), such as steps = 1000, or as JSON."
+        )
     text = read_text(path, limits.MAX_SETTINGS_BYTES, TrainingError)
     try:
         content = _toml(text) if path.suffix == ".toml" else parse_json(text)

@@ -10,6 +10,7 @@ from typing import Any
 
 from NNMambaLib.errors import OutputError
 from NNMambaLib.files import files_together, make_folder, write_json
+from NNMambaLib.models.package import TRAINED_FOLDER, TRAINING_FILE
 from NNMambaLib.models.zip_files import MANIFEST_FILE
 from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
 from NNMambaLib.runtime.units import format_names
@@ -24,7 +25,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._record = self.path / "run.json"
+        self._record = self.path / TRAINING_FILE
         self.configuration = self.path / "configuration.json"
         self.split = self.path / "split.json"
         self.prepared = self.path / "prepared"
@@ -32,7 +33,7 @@ class RunFolder:
         self.curves_table = self.path / "curves.csv"
         self.curves_picture = self.path / "curves.png"
         self.validation_picture = self.path / "validation.png"
-        self.model = self.path / "model"
+        self.model = self.path / TRAINED_FOLDER
         self._sources = self.path / "sources.json"
 
     @property

@@ -15,19 +15,26 @@ OnNotice = Callable[[str], None]
 class Stage:
     """A stage of a training, which reports its progress at the start and after each step.
 
+    The time left is unknown until the second step has ended, for the first one may compile kernels for minutes.
+
     Args:
         total: number of steps, of which an earlier run did `done`.
     """
 
     def __init__(self, name: str, total: int, on_progress: OnProgress, done: int = 0):
         self._name, self._total, self._on_progress = name, total, on_progress
-        self._first = self._done = done
-        self._began = time.perf_counter()
+        self._done = done
+        # Since when steps are timed, and how many were done by then.
+        self._timed: tuple[float, int] | None = None
         on_progress(Progress(name, done, total, None))
 
     def step(self) -> None:
         """Count one step as done."""
         self._done += 1
-        seconds_a_step = (time.perf_counter() - self._began) / (self._done - self._first)
-        left = seconds_a_step * (self._total - self._done)
+        now, left = time.perf_counter(), None
+        if self._timed is None:
+            self._timed = now, self._done
+        else:
+            began, first = self._timed
+            left = (now - began) / (self._done - first) * (self._total - self._done)
         self._on_progress(Progress(self._name, self._done, self._total, left))

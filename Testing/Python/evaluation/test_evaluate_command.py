@@ -47,6 +47,7 @@ def write_answers(path, *answers):
     path.write_text(json.dumps({"predictions": answers}))
 
 
+@pytest.mark.filterwarnings("error")
 def test_segmentation(folders, tmp_path, capsys):
     prediction, reference = folders
     for case, first in (("a", 3), ("b", 4)):

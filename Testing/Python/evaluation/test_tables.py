@@ -41,7 +41,8 @@ def test_what_a_spreadsheet_leaves_is_passed_over(tmp_path, text):
             "has 3 rows of 400,000 columns, more than 1,000,000 cells: leave",
         ),
         ("\n".join(["case,b,c", *(f"{n},a" for n in range(400_000))]), "has 400,001 rows of 3 columns, more than"),
-        ("case;class\na;T1\n", "lacks the column 'case' or has no rows"),
+        ("case;class\na;T1\n", "separates its columns by semicolons: save it as CSV with commas."),
+        ('"case"\t"class"\na\tT1\n', "separates its columns by tabs: save it as CSV with commas."),
         ("\n\n", "lacks the column 'case' or has no rows"),
     ],
 )

@@ -92,6 +92,7 @@ def test_values_that_are_not_allowed_are_named(tmp_path, content, sentence):
         ("settings.json", " " * (65 << 10), "settings.json has more than 64.0 KiB"),
         ("settings.json", "[1]", "settings.json holds no settings by name"),
         ("settings.json", None, "There is no file"),
+        ("settings.yaml", "steps: 100", "settings.yaml is YAML, which is not read: write the settings as TOML"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(tmp_path, name, text, sentence):

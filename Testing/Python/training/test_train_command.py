@@ -19,11 +19,14 @@ from helpers.training_folders import (
     write_classes_folder,
     write_configuration,
     write_landmarks_folder,
+    write_markups,
     write_segmentation_folder,
 )
 from NNMambaLib.cli import main
+from NNMambaLib.evaluation.report import report_landmarks
 from NNMambaLib.models.package import open_package
 from NNMambaLib.training import train_folder
+from NNMambaLib.training.tasks.landmarks import LandmarksTask, Peaks
 from NNMambaLib.volumes.files import read_volume
 
 pytest.importorskip("monai", reason="the extra train is not installed")
@@ -58,7 +61,7 @@ def test_a_segmentation_of_the_training_runs_as_any_model(folders, tmp_path):
     images = folders["segmentation"] / "imagesTr"
     inputs = [str(images / f"case0_{channel:04d}.nii.gz") for channel in range(2)]
     labels = tmp_path / "labels.nii.gz"
-    assert main(["segment", *inputs, "--model", str(output / "model"), "--output", str(labels)]) == 0
+    assert main(["segment", *inputs, "--model", str(output), "--output", str(labels)]) == 0
     assert read_volume(labels).grid.matches(read_volume(inputs[0]).grid)
 
     manifest = open_package(output / "model").manifest
@@ -81,8 +84,24 @@ def test_landmarks_of_the_training_run_as_any_model(folders, tmp_path):
     assert main(["landmarks", volume, "--model", str(output / "model"), "--output", str(found)]) == 0
     points = json.loads(found.read_text(encoding="utf-8"))["markups"][0]["controlPoints"]
     assert [point["label"] for point in points] == list(LANDMARK_NAMES)
-    assert "radial error mm" in curves(output)[-1]
+    assert "within 4 mm" in curves(output)[-1]
     assert (output / "validation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_radial_error_of_a_training_is_that_of_an_evaluation(folders, tmp_path):
+    """Of landmarks that the package finds: an error at a peak too low to be one is not of a landmark."""
+    peaks = Peaks(((0, 0, 0), (9, 0, 0), None), (1.0, 0.1, 0.0))
+    references = [(0.0, 0.0, 2.0), (0.0, 0.0, 0.0), None]
+    task = LandmarksTask(folders["landmarks"])
+    metrics = task.metrics([(peaks, references)])
+    decoding = task.sections([(peaks, references)])["heatmap"]
+    found = [p if decoding.confidence(h) >= 0.5 else None for p, h in zip(peaks.positions, peaks.heights, strict=True)]
+    for side, positions in (("prediction", found), ("reference", references)):
+        (tmp_path / side).mkdir()
+        write_markups(tmp_path / side / "case.mrk.json", dict(zip(LANDMARK_NAMES, positions, strict=True)))
+    report = report_landmarks(tmp_path / "prediction", tmp_path / "reference").content
+    assert metrics == {"radial error mm": report["all"]["radial_error_mm"]["mean"], "within 4 mm": 0.5}
+    assert metrics["radial error mm"] == 2
 
 
 @pytest.fixture
@@ -137,6 +156,8 @@ def test_a_run_that_was_killed_is_resumed_and_ends_the_same(folders, tmp_path, m
         patch.setattr(train_folder, "write_curves", killed_at(step))
         assert train("classification", data, tmp_path / "parts") == 130
     assert not (tmp_path / "parts" / "model").exists()
+    assert main(["models", "info", str(tmp_path / "parts")]) == 1
+    assert f"{tmp_path / 'parts'} holds a training that has not ended: run its command" in capsys.readouterr().err
     assert train("classification", data, tmp_path / "parts") == 0
     assert f"Note: resumed from step {step}." in capsys.readouterr().err
     for name in ("curves.csv", "model/weights.safetensors", "split.json"):

@@ -180,6 +180,18 @@ def table(*rows):
             "classes.csv has a single case of 'c' in the column 'class': give at least two",
         ),
         (table(*(f"case{n},a" for n in range(5))), "classes.csv has 1 class in the column 'class'"),
+        (
+            table("case0.nii.gz,a", *(f"case{n}.nii.gz,b" for n in range(1, 5))),
+            "classes.csv names the file 'case0.nii.gz' as a case: write 'case0', without the file's ending.",
+        ),
+        (
+            table("case0,63", "case1,71.5", "case2,63", "case3,80", "case4,59"),
+            "classes.csv has 4 different numbers in the column 'class', such as 63, which are a quantity and not",
+        ),
+        (
+            lambda d: (d / "classes.csv").write_text("case;class\ncase0;a\n"),
+            "classes.csv separates its columns by semicolons: save it as CSV with commas.",
+        ),
         (table("case0,a"), "classes.csv has no row for the volume case1.nii.gz"),
         (table(*(f"case{n},a" for n in range(6))), "classes.csv names the case 'case5', which has no volume"),
         (lambda d: (d / "classes.csv").write_text("case\n" + "\n".join(f"case{n}" for n in range(5))), "has no column"),
@@ -202,6 +214,7 @@ def test_classification(refused, damage, sentence):
     ("text", "sentence"),
     [
         ("case,subject\ncase0,x\ncase9,y\n", "subjects.csv names the case 'case9', which is not in the folder"),
+        ("case,subject\ncase0.nii.gz,x\n", "subjects.csv names the file 'case0.nii.gz' as a case: write 'case0'"),
         ("case,subject\ncase0,x\n", "subjects.csv has no subject for the case 'case1': add a row case,subject"),
         (
             "case,subject\n" + "".join(f"case{n},x\n" for n in range(5)),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import case_files, case_rows
+from NNMambaLib.evaluation.cases import case_files, case_rows, refuse_file_names
 from NNMambaLib.training.data.case import Case
 from NNMambaLib.training.data.subjects import FORMER_SUBJECTS_FILE, SUBJECTS_FILE, read_subjects
 from NNMambaLib.volumes.files import READABLE
 
 UNKNOWN = -1
+# Numbers that are taken for classes: more are a quantity.
+_MOST_NUMBERS = 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
     if len(tables) != 1:
         raise VolumeError(f"The folder {folder} holds {len(tables)} tables (CSV) of classes: keep one, case,class.")
     rows = case_rows(tables[0])
+    refuse_file_names(rows, volumes, tables[0])
     for case, path in volumes.items():
         if case not in rows:
             raise VolumeError(f"{tables[0]} has no row for the volume {path.name}: add one, or remove the volume.")
@@ -59,12 +63,32 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
 
 def _classes(rows: dict[str, dict[str, str]], column: str, table: Path) -> tuple[str, ...]:
     counts = Counter(row[column] for row in rows.values() if row[column])
+    _refuse_quantity(counts, column, table)
     for name, count in counts.items():
         if count == 1:
             raise VolumeError(f"{table} has a single case of '{name}' in the column '{column}': give at least two.")
     if len(counts) < 2:
         raise VolumeError(f"{table} has {len(counts)} class in the column '{column}': give cases of at least two.")
     return tuple(sorted(counts))
+
+
+def _refuse_quantity(counts: Mapping[str, int], column: str, table: Path) -> None:
+    """Refuse numbers that are no classes: each belongs to few cases, such as an age."""
+    numbers = [name for name in counts if _is_number(name)]
+    rare = len(counts) > _MOST_NUMBERS or (len(counts) > 2 and min(counts.values()) == 1)
+    if len(numbers) == len(counts) and rare:
+        raise VolumeError(
+            f"{table} has {len(counts)} different numbers in the column '{column}', such as {numbers[0]}, which are a "
+            "quantity and not classes: remove the column, or write classes in their place, such as 'below 60'."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _index(name: str | None, classes: tuple[str, ...]) -> int:

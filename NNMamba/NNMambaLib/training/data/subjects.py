@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from NNMambaLib.errors import VolumeError
-from NNMambaLib.evaluation.cases import case_rows
+from NNMambaLib.evaluation.cases import case_rows, refuse_file_names
 from NNMambaLib.training.data.case import Case
 
 SUBJECTS_FILE = "subjects.csv"
@@ -38,6 +38,7 @@ def read_subjects(folder: Path, cases: Iterable[str]) -> dict[str, str]:
     if not path.exists():
         return {case: case for case in cases}
     rows = case_rows(path)
+    refuse_file_names(rows, cases, path)
     unknown = sorted(set(rows) - set(cases))
     if unknown:
         raise VolumeError(f"{path} names the case '{unknown[0]}', which is not in the folder: remove its row.")

@@ -110,9 +110,13 @@ class LandmarksTask:
         return prediction, self._positions(case)
 
     def metrics(self, scores: Sequence[Score]) -> dict[str, float]:
-        """Return the mean radial error in mm, and the fraction of the landmarks found within 4 mm."""
+        """Return the mean radial error in mm of the landmarks found, and the fraction of all found within 4 mm.
+
+        A landmark is found where the package that is made of these scores would find it.
+        """
+        decoding = _decoding(scores)
         accuracies = compare_landmarks(
-            [dict(zip(self._names, peaks.positions, strict=True)) for peaks, _ in scores],
+            [dict(zip(self._names, _found(peaks, decoding), strict=True)) for peaks, _ in scores],
             [dict(zip(self._names, positions, strict=True)) for _, positions in scores],
         ).values()
         errors = [error for accuracy in accuracies for error in accuracy.errors]
@@ -123,11 +127,9 @@ class LandmarksTask:
         return metrics
 
     def sections(self, scores: Sequence[Score]) -> dict[str, Any]:
-        heights = [height for peaks, _ in scores for height in peaks.heights]
-        present = [position is not None for _, positions in scores for position in positions]
         return {
             "landmarks": tuple(LandmarkDefinition(name, name) for name in self._names),
-            "heatmap": fit_heatmap_decoding(heights, present),
+            "heatmap": _decoding(scores),
         }
 
     def picture(self, case: PreparedCase, prediction: Peaks, path: Path) -> None:
@@ -137,3 +139,15 @@ class LandmarksTask:
         rows = case.reference[LANDMARKS]
         places = case.grid.to_physical(rows[:, :3])
         return [tuple(place) if row[3] > 0 else None for row, place in zip(rows, places, strict=True)]
+
+
+def _decoding(scores: Sequence[Score]) -> HeatmapDecoding:
+    heights = [height for peaks, _ in scores for height in peaks.heights]
+    present = [position is not None for _, positions in scores for position in positions]
+    return fit_heatmap_decoding(heights, present)
+
+
+def _found(peaks: Peaks, decoding: HeatmapDecoding) -> list[Position | None]:
+    """Return the positions of the peaks that are high enough for the decoding."""
+    pairs = zip(peaks.positions, peaks.heights, strict=True)
+    return [position if decoding.confidence(height) >= decoding.threshold else None for position, height in pairs]
