@@ -24,7 +24,10 @@ def add_parser(commands) -> None:
         "training and validation goes by subject",
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for the model and all about its training"
+        "--output", metavar="DIR", help="folder for the model and all about its training (not with --plan-only)"
+    )
+    parser.add_argument(
+        "--plan-only", action="store_true", help="print what would be done, and how long it would take; write nothing"
     )
     parser.add_argument("--config", metavar="FILE", help="settings, .json or .toml (default: see the README)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
@@ -41,27 +44,44 @@ def run(arguments: argparse.Namespace) -> dict:
     if missing:
         raise TrainingError(f"Training needs {', '.join(missing)}: install nnmamba with the extra train.")
     from NNMambaLib.training.configuration import read_configuration
-    from NNMambaLib.training.train_folder import train_folder
+    from NNMambaLib.training.plan_words import plan_json, plan_rows
+    from NNMambaLib.training.train_folder import plan_folder, train_folder
 
-    def train(on_progress, on_notice):
+    configuration = read_configuration(arguments.config)
+    if arguments.plan_only:
+        means = {"device": arguments.device, "backend": arguments.backend}
+        with progress_display() as show:
+            plan, seconds = plan_folder(arguments.task, arguments.data, configuration, **means, on_progress=show)
+        print_table([f"plan: {plan.task}", ""], plan_rows(plan, seconds))
+        print_notices(plan.warnings)
+        return {"plan": plan_json(plan, seconds)}
+    if arguments.output is None:
+        raise TrainingError("There is no folder for the training: give one by --output, or ask for --plan-only.")
+
+    def train(on_progress, on_notice, on_plan):
         return train_folder(
             arguments.task,
             arguments.data,
             arguments.output,
-            read_configuration(arguments.config),
+            configuration,
             overwrite=arguments.overwrite,
             device=arguments.device,
             backend=arguments.backend,
             on_progress=on_progress,
             on_notice=on_notice,
+            on_plan=on_plan,
         )
 
     # Of several processes that torchrun started, the first speaks.
     if os.environ.get("RANK", "0") != "0":
-        outcome = train(lambda progress: None, lambda notice: None)
+        outcome = train(lambda progress: None, lambda notice: None, lambda plan: None)
     else:
         with progress_display() as show:
-            outcome = train(show, lambda notice: print_notices([notice]))
+            outcome = train(
+                show,
+                lambda notice: print_notices([notice]),
+                lambda plan: print_table([f"plan: {plan.task}", ""], plan_rows(plan)),
+            )
         if outcome.metrics:
             print_table(["validation", ""], [[name, f"{value:.3f}"] for name, value in outcome.metrics.items()])
         print(f"Wrote {', '.join(str(path) for path in outcome.outputs)}.")

@@ -11,26 +11,58 @@ from NNMambaLib.errors import TrainingError
 from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.manifest import Channel, InputSpecification, Normalization
-from NNMambaLib.networks.description import SIZE_DIVISOR
+from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
 from NNMambaLib.networks.variants import TRAINED_CLASSIFIER, variant_for
+from NNMambaLib.runtime.memory import FreeMemory
 from NNMambaLib.training.configuration import Configuration, ResolvedConfiguration
 from NNMambaLib.training.data.subjects import Split
 from NNMambaLib.training.data.survey import Survey
+from NNMambaLib.training.fingerprint import Fingerprint
 from NNMambaLib.volumes.volume import Shape, Spacing, reoriented_grid
 
-_ORIENTATION = "RAS"
+ORIENTATION = "RAS"
 _LARGEST_PATCH, _LARGEST_CLASSIFIED = 128, 192
 # Names of channels that nnU-Net normalizes in ways of their own.
 _BY_NAME = {"ct": "ct", "nonorm": "none", "rescale_to_0_1": "range"}
 
 
 @dataclass(frozen=True)
+class Requirements:
+    """What a training takes.
+
+    Attributes:
+        device: that will train.
+        parameters: numbers of the network that training ends with.
+        step_bytes: that a step holds at the least, see `memory.step_bytes`.
+        free: what can be used of the device's memory.
+    """
+
+    device: str
+    parameters: int
+    step_bytes: int
+    free: FreeMemory
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The configuration, the network's input and the split into training and validation, as the data decide them."""
+    """What a training will do, as the data and the configuration decide it.
+
+    Attributes:
+        specification: of the network's input.
+        split: into training and validation.
+        fingerprint: of the cases.
+        warnings: sentences, without their full stop, on what the user should know before hours are spent.
+    """
+
+    task: str
+    network: NetworkDescription
 
     configuration: ResolvedConfiguration
     specification: InputSpecification
     split: Split
+    fingerprint: Fingerprint
+    requirements: Requirements
+    warnings: tuple[str, ...]
 
 
 def resolve(configuration: Configuration, task: str, survey: Survey) -> ResolvedConfiguration:
@@ -67,20 +99,20 @@ def input_specification(
         ),
         patch=configuration.patch,
         spacing=configuration.spacing,
-        orientation=_ORIENTATION,
+        orientation=ORIENTATION,
         mirror_axes=configuration.mirror_axes,
     )
 
 
 def _median_spacing(survey: Survey) -> Spacing:
-    steps = [reoriented_grid(grid, _ORIENTATION).spacing for grid in survey.grids]
+    steps = [reoriented_grid(grid, ORIENTATION).spacing for grid in survey.grids]
     x, y, z = (round(float(step), 4) for step in np.median(steps, axis=0))
     return x, y, z
 
 
 def _patch_for(survey: Survey, spacing: Spacing, whole: bool) -> Shape:
     """Return the patch (x, y, z) that holds a volume of median size, or every volume whole, up to a limit."""
-    frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=_ORIENTATION)
+    frame = InputSpecification((), (0, 0, 0), spacing=spacing, orientation=ORIENTATION)
     sizes = np.array([place(grid, frame).grid.shape[::-1] for grid in survey.grids])
     limit = _LARGEST_CLASSIFIED if whole else _LARGEST_PATCH
     x, y, z = (

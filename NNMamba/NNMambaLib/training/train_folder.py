@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from NNMambaLib.training.loop.distributed import from_first, process_count, proc
 from NNMambaLib.training.loop.trainer import CurvePoint, Trainer, check_means
 from NNMambaLib.training.packaging import check_manifest, make_manifest, model_card
 from NNMambaLib.training.plan import Plan
+from NNMambaLib.training.planning import make_plan, survey_task
 from NNMambaLib.training.preparation import prepare_run
 from NNMambaLib.training.run_folder import RunFolder
 from NNMambaLib.training.stage import OnNotice, OnProgress, Stage
+from NNMambaLib.training.step_time import seconds_a_step
 from NNMambaLib.training.tasks.classification import ClassificationTask
 from NNMambaLib.training.tasks.landmarks import LandmarksTask
 from NNMambaLib.training.tasks.segmentation import SegmentationTask
@@ -45,6 +47,8 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 }
 # Batches from which BatchNorm's statistics are taken in the end.
 _RECALIBRATION_BATCHES = 16
+# Seconds from which a training is worth a warning.
+_LONG = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def train_folder(
     backend: str = "auto",
     on_progress: OnProgress = lambda progress: None,
     on_notice: OnNotice = lambda notice: None,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome:
     """Train on a folder of cases and write a model package; a run that was killed is resumed.
 
@@ -77,6 +82,7 @@ def train_folder(
         device, backend: see `Trainer`.
         on_progress: called at the start of each stage and after each of its steps.
         on_notice: called with each of the outcome's notices as soon as it is known, most of them before the training.
+        on_plan: called with the plan before anything is written or prepared.
 
     Raises:
         VolumeError: if the data cannot be used; nothing was trained.
@@ -86,13 +92,8 @@ def train_folder(
         BackendError: if the device or the backend cannot be used here, or the process was forked from one in which an
             engine or a training has run.
     """
-    refuse_after_fork()
-    note_use()
-    check_names_within(data, VolumeError)
     check_name(output, OutputError)
-    target = training_device(device)
-    check_means(configuration.precision, target, backend)
-    variant_for(task_named(task).whole_volume, configuration.variant)
+    target = _checked_device(task, data, configuration, device, backend)
     notices: list[str] = []
 
     def notice(text: str) -> None:
@@ -103,7 +104,9 @@ def train_folder(
 
     with process_group(target):
         cases, run = TASKS[task](Path(data)), RunFolder(output)
-        plan = from_first(partial(prepare_run, cases, run, configuration, overwrite, target, on_progress, notice))
+        plan = from_first(
+            partial(prepare_run, cases, run, configuration, overwrite, target, on_progress, notice, on_plan)
+        )
         if plan is None:
             notice(f"{run.path} was trained to its end before")
             return Outcome(run.outputs, {}, tuple(notices))
@@ -117,6 +120,47 @@ def train_folder(
         metrics = training.finish(trainer) if rank() == 0 else {}
         wait_for_all()
         return Outcome(run.outputs, metrics, tuple(notices))
+
+
+def plan_folder(
+    task: str,
+    data: str | Path,
+    configuration: Configuration,
+    device: str = "auto",
+    backend: str = "auto",
+    on_progress: OnProgress = lambda progress: None,
+) -> tuple[Plan, float]:
+    """Return the plan of a training, and the seconds that a step takes here; nothing is written.
+
+    Args: see `train_folder`.
+
+    Raises:
+        VolumeError, TrainingError, ModelError, BackendError: as `train_folder` would.
+    """
+    target = _checked_device(task, data, configuration, device, backend)
+    cases = TASKS[task](Path(data))
+    survey, _ = survey_task(cases, on_progress)
+    plan = make_plan(cases, configuration, target, survey)
+    stage = Stage("Timing a step", 1, on_progress)
+    seconds = seconds_a_step(plan, cases.objective(plan.configuration, survey.channels), target, backend)
+    stage.step()
+    if seconds * plan.configuration.steps > _LONG:
+        notice = "the training takes more than a day here: set a smaller base_width, patch or number of steps"
+        plan = replace(plan, warnings=(*plan.warnings, notice))
+    return plan, seconds
+
+
+def _checked_device(
+    task: str, data: str | Path, configuration: Configuration, device: str, backend: str
+) -> torch.device:
+    """Return the device that trains, once all is checked that can be known before the data are read."""
+    refuse_after_fork()
+    note_use()
+    check_names_within(data, VolumeError)
+    target = training_device(device)
+    check_means(configuration.precision, target, backend)
+    variant_for(task_named(task).whole_volume, configuration.variant)
+    return target
 
 
 @dataclass(frozen=True)

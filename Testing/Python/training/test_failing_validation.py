@@ -43,7 +43,9 @@ def trained(tmp_path, capsys):
         files = ["--data", str(data), "--output", str(tmp_path / "run"), "--config", str(config)]
         assert main(["train", task, *files, "--device", "cpu", "--backend", "torch"]) == 0
         open_package(tmp_path / "run" / "model").load()
-        return [line for line in capsys.readouterr().err.splitlines() if line.startswith("Note: ")]
+        notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Note: ")]
+        # Noted because tests are fast at a coarse spacing.
+        return [note for note in notes if "voxels thick" not in note]
 
     return run
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.runtime.units import format_names
+from NNMambaLib.training.data.structures import Structure
 from NNMambaLib.training.data.subjects import Split
 
 # A kind of what is learnt, such as the labels, and one of its names.
@@ -24,10 +25,12 @@ class Shown:
     Attributes:
         items: of what is learnt, those that the case has.
         voxels: (z, y, x), whether a voxel shows something; None where the reference does not tell.
+        structures: of a segmentation, what its labels measure.
     """
 
     items: tuple[Item, ...]
     voxels: np.ndarray | None = None
+    structures: tuple[Structure, ...] = ()
 
 
 def coverage_notices(

@@ -11,6 +11,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.training.data.case import Case, read_case
 from NNMambaLib.training.data.coverage import Item, Shown
 from NNMambaLib.training.data.outliers import outlier_notice
+from NNMambaLib.training.data.structures import Structure
 from NNMambaLib.volumes.volume import Grid, Volume
 
 _KEPT = 5000
@@ -26,6 +27,7 @@ class Survey:
         intensities: (channel, n): a sample of the voxels that show something, at most the same number of each case.
         shown: what each case shows of what is learnt, by the case's name.
         outliers: a sentence on each channel with voxels far beyond all others.
+        structures: of a segmentation, what each case's labels measure, by the case's name.
     """
 
     channels: int
@@ -33,6 +35,7 @@ class Survey:
     intensities: np.ndarray
     shown: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     outliers: tuple[str, ...] = ()
+    structures: Mapping[str, tuple[Structure, ...]] = field(default_factory=dict)
 
 
 def survey_cases(
@@ -52,6 +55,7 @@ def survey_cases(
     """
     grids, samples, outliers = [], [], []
     shown: dict[str, tuple[Item, ...]] = {}
+    structures: dict[str, tuple[Structure, ...]] = {}
     rng = np.random.default_rng(0)
     for case in cases:
         volume = read_case(case)
@@ -61,14 +65,15 @@ def survey_cases(
                 "give all volumes the same channels."
             )
         found = check(case, volume)
-        shown[case.name], voxels = found.items, found.voxels
+        shown[case.name], voxels, structures[case.name] = found.items, found.voxels, found.structures
         if voxels is None or not voxels.any():
             voxels = volume.array[0] > volume.array[0].mean(dtype=np.float64)
         samples.append(_sample(volume.array, voxels, rng))
         grids.append(volume.grid)
         outliers += _outliers(case, volume)
         after_case(case)
-    return Survey(len(samples[0]), tuple(grids), np.concatenate(samples, axis=1), shown, tuple(outliers))
+    intensities = np.concatenate(samples, axis=1)
+    return Survey(len(samples[0]), tuple(grids), intensities, shown, tuple(outliers), structures)
 
 
 def _outliers(case: Case, volume: Volume) -> list[str]:
