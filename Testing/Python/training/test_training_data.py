@@ -226,6 +226,43 @@ def test_subjects(refused, text, sentence):
     assert sentence in refused("classification", lambda data: (data / "subjects.csv").write_text(text))
 
 
+@pytest.mark.parametrize(
+    ("task", "damage", "sentences"),
+    [
+        (
+            "segmentation",
+            lambda d: ((d / "labelsTr" / "case0.nii.gz").unlink(), (d / "imagesTr" / "case2_0001.nii.gz").unlink()),
+            ["case0.nii.gz is missing: the case case0 lacks its label.", "the case case2 lacks the channel T2."],
+        ),
+        (
+            "segmentation",
+            lambda d: (relabel(d / "labelsTr" / "case0.nii.gz", 7), move(d / "labelsTr" / "case2.nii.gz")),
+            ["case0.nii.gz has the value 7", "case2.nii.gz lies on another grid"],
+        ),
+        (
+            "landmarks",
+            lambda d: ((d / "case0.mrk.json").unlink(), (d / "case2.mrk.json").write_text("{")),
+            ["case0.mrk.json is missing", "case2.mrk.json"],
+        ),
+        ("classification", table("case0,a", "case9,a", "case1,b"), ["case2.nii.gz: add one", "the case 'case9'"]),
+    ],
+)
+def test_all_faults_are_told_in_one_line(refused, task, damage, sentences):
+    said = refused(task, damage)
+    assert "The data have" in said
+    assert "(2) " in said
+    for sentence in sentences:
+        assert sentence in said
+
+
+def test_of_many_faults_the_first_are_told(refused):
+    said = refused("classification", table(*(f"other{number},a" for number in range(20))))
+    assert "The data have 25 faults. (1) " in said
+    assert "(10) " in said
+    assert "(11) " not in said
+    assert said.rstrip().endswith("And 15 more.")
+
+
 def cases(*subjects):
     return [Case(f"case{number}", subject, (), None) for number, subject in enumerate(subjects)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files, case_rows, refuse_file_names
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.faults import Faults
 from NNMambaLib.training.data.subjects import FORMER_SUBJECTS_FILE, SUBJECTS_FILE, read_subjects
 from NNMambaLib.volumes.files import READABLE
 
@@ -43,12 +44,14 @@ def read_classes_folder(folder: Path) -> ClassesFolder:
         raise VolumeError(f"The folder {folder} holds {len(tables)} tables (CSV) of classes: keep one, case,class.")
     rows = case_rows(tables[0])
     refuse_file_names(rows, volumes, tables[0])
+    faults = Faults()
     for case, path in volumes.items():
         if case not in rows:
-            raise VolumeError(f"{tables[0]} has no row for the volume {path.name}: add one, or remove the volume.")
+            faults.add(f"{tables[0]} has no row for the volume {path.name}: add one, or remove the volume.")
     for case in rows:
         if case not in volumes:
-            raise VolumeError(f"{tables[0]} names the case '{case}', which has no volume: add it, or remove the row.")
+            faults.add(f"{tables[0]} names the case '{case}', which has no volume: add it, or remove the row.")
+    faults.refuse()
     columns = [column for column in next(iter(rows.values())) if column]
     if not columns:
         raise VolumeError(f"{tables[0]} has no column of classes beside 'case': add one, named class.")

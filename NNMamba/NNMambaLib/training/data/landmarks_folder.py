@@ -10,6 +10,7 @@ from NNMambaLib.errors import VolumeError
 from NNMambaLib.evaluation.cases import case_files
 from NNMambaLib.export.markups_file import read_markups
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.faults import Faults
 from NNMambaLib.training.data.subjects import read_subjects
 from NNMambaLib.volumes.files import READABLE
 from NNMambaLib.volumes.volume import Position
@@ -42,18 +43,20 @@ def read_landmarks_folder(folder: Path) -> LandmarksFolder:
     """
     volumes = case_files(folder, READABLE)
     files = case_files(folder, [_MARKUPS])
+    faults = Faults()
     for case, path in volumes.items():
         if case not in files:
-            raise VolumeError(
-                f"{path.with_name(case + _MARKUPS)} is missing: the volume {path.name} lacks its markups."
-            )
+            faults.add(f"{path.with_name(case + _MARKUPS)} is missing: the volume {path.name} lacks its markups.")
     for case, path in files.items():
         if case not in volumes:
-            raise VolumeError(f"{path} has no volume of the same name: add or remove one.")
-    markups = {case: Markups(path, read_markups(path)) for case, path in files.items()}
+            faults.add(f"{path} has no volume of the same name: add or remove one.")
+    markups: dict[str, Markups] = {}
+    for case, path in files.items():
+        with faults.noting():
+            markups[case] = Markups(path, read_markups(path))
+            _check_names(markups[case], next(iter(markups.values())))
+    faults.refuse()
     first = next(iter(markups.values()))
-    for entry in markups.values():
-        _check_names(entry, first)
     subjects = read_subjects(folder, volumes)
     cases = tuple(Case(case, subjects[case], (volumes[case],), markups[case]) for case in volumes)
     return LandmarksFolder(cases, tuple(first.positions))

@@ -14,6 +14,7 @@ from NNMambaLib.models.limits import MAX_CHANNELS, MAX_OUTPUTS
 from NNMambaLib.plain_files import MAX_JSON_BYTES, read_text
 from NNMambaLib.strict_json import parse_json
 from NNMambaLib.training.data.case import Case
+from NNMambaLib.training.data.faults import Faults
 from NNMambaLib.training.data.subjects import read_subjects
 from NNMambaLib.volumes.files import READABLE
 
@@ -43,21 +44,28 @@ def read_segmentation_folder(folder: Path) -> SegmentationFolder:
     channels, labels, ending = _channels(content, source), _labels(content, source), content["file_ending"]
     first = case_files(folder / "imagesTr", [f"_{0:04d}{ending}"])
     label_files = case_files(folder / "labelsTr", [ending])
+    faults = Faults()
     for case in label_files:
         if case not in first:
-            raise VolumeError(f"{label_files[case]} has no volume {case}_0000{ending} in imagesTr: add or remove one.")
+            faults.add(f"{label_files[case]} has no volume {case}_0000{ending} in imagesTr: add or remove one.")
+    for case in first:
+        for number, path in enumerate(_channel_files(folder, case, ending, len(channels))):
+            if not path.is_file():
+                faults.add(f"{path} is missing: the case {case} lacks the channel {channels[number]}.")
+        if case not in label_files:
+            faults.add(f"{folder / 'labelsTr' / f'{case}{ending}'} is missing: the case {case} lacks its label.")
+    faults.refuse()
     _check_counts(content, source, len(first), len(channels))
     subjects = read_subjects(folder, first)
     cases = []
     for case in first:
-        files = [folder / "imagesTr" / f"{case}_{number:04d}{ending}" for number in range(len(channels))]
-        for number, path in enumerate(files):
-            if not path.is_file():
-                raise VolumeError(f"{path} is missing: the case {case} lacks the channel {channels[number]}.")
-        if case not in label_files:
-            raise VolumeError(f"{folder / 'labelsTr' / f'{case}{ending}'} is missing: the case {case} lacks its label.")
-        cases.append(Case(case, subjects[case], tuple(files), label_files[case]))
+        files = _channel_files(folder, case, ending, len(channels))
+        cases.append(Case(case, subjects[case], files, label_files[case]))
     return SegmentationFolder(tuple(cases), channels, labels)
+
+
+def _channel_files(folder: Path, case: str, ending: str, channels: int) -> tuple[Path, ...]:
+    return tuple(folder / "imagesTr" / f"{case}_{number:04d}{ending}" for number in range(channels))
 
 
 def _content(source: Path) -> dict[str, Any]:

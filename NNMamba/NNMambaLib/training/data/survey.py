@@ -10,6 +10,7 @@ import numpy as np
 from NNMambaLib.errors import VolumeError
 from NNMambaLib.training.data.case import Case, read_case
 from NNMambaLib.training.data.coverage import Item, Shown
+from NNMambaLib.training.data.faults import Faults
 from NNMambaLib.training.data.outliers import outlier_notice
 from NNMambaLib.training.data.structures import Structure
 from NNMambaLib.volumes.volume import Grid, Volume
@@ -51,27 +52,31 @@ def survey_cases(
         after_case: called with each case once it was checked.
 
     Raises:
-        VolumeError: naming the file that cannot be used.
+        VolumeError: naming each file that cannot be used.
     """
     grids, samples, outliers = [], [], []
     shown: dict[str, tuple[Item, ...]] = {}
     structures: dict[str, tuple[Structure, ...]] = {}
     rng = np.random.default_rng(0)
+    faults, first = Faults(), None
     for case in cases:
-        volume = read_case(case)
-        if samples and volume.channels != len(samples[0]):
-            raise VolumeError(
-                f"{case.channels[0]} has {volume.channels} channels and {cases[0].channels[0].name} {len(samples[0])}: "
-                "give all volumes the same channels."
-            )
-        found = check(case, volume)
-        shown[case.name], voxels, structures[case.name] = found.items, found.voxels, found.structures
-        if voxels is None or not voxels.any():
-            voxels = volume.array[0] > volume.array[0].mean(dtype=np.float64)
-        samples.append(_sample(volume.array, voxels, rng))
-        grids.append(volume.grid)
-        outliers += _outliers(case, volume)
-        after_case(case)
+        with faults.noting():
+            volume = read_case(case)
+            if first is not None and volume.channels != len(samples[0]):
+                raise VolumeError(
+                    f"{case.channels[0]} has {volume.channels} channels and {first.channels[0].name} "
+                    f"{len(samples[0])}: give all volumes the same channels."
+                )
+            found = check(case, volume)
+            shown[case.name], voxels, structures[case.name] = found.items, found.voxels, found.structures
+            if voxels is None or not voxels.any():
+                voxels = volume.array[0] > volume.array[0].mean(dtype=np.float64)
+            samples.append(_sample(volume.array, voxels, rng))
+            first = first or case
+            grids.append(volume.grid)
+            outliers += _outliers(case, volume)
+            after_case(case)
+    faults.refuse()
     intensities = np.concatenate(samples, axis=1)
     return Survey(len(samples[0]), tuple(grids), intensities, shown, tuple(outliers), structures)
 
