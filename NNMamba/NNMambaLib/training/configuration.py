@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -83,16 +83,24 @@ class ResolvedConfiguration(CommonConfiguration):
         return z, y, x
 
 
-def read_configuration(path: str | Path | None) -> Configuration:
+def read_configuration(path: str | Path | None, changes: Sequence[str] = ()) -> Configuration:
     """Return the configuration in a file, with defaults for what it leaves out; all defaults where `path` is None.
 
+    Args:
+        changes: texts ``key=value``, which take the place of what the file says; values as in TOML, names without
+            quotes, too.
+
     Raises:
-        TrainingError: if the file cannot be read, has an unknown key, or a value that is not allowed.
+        TrainingError: if the file cannot be read, it or a change has an unknown key, or a value that is not allowed.
     """
-    if path is None:
-        return Configuration()
-    check_name(path, TrainingError)
-    return make_configuration(_content(Path(path)), str(path))
+    content = {}
+    if path is not None:
+        check_name(path, TrainingError)
+        content = _content(Path(path))
+        if not changes:
+            return make_configuration(content, str(path))
+    changed = dict(_change(text) for text in changes)
+    return make_configuration({**_current(content), **_current(changed)}, f"{path} with --set" if path else "--set")
 
 
 def make_configuration(content: dict[str, Any], source: str = "The configuration") -> Configuration:
@@ -102,7 +110,7 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
         TrainingError: naming the source and the key that is unknown or has a value that is not allowed.
     """
     known = [entry.name for entry in fields(Configuration)]
-    content = {_FORMER_KEYS.get(key, key): value for key, value in content.items()}
+    content = _current(content)
     for key, value in content.items():
         if key not in known:
             raise TrainingError(f"{source} has the unknown key '{key}': choose one of {', '.join(known)}.")
@@ -122,6 +130,23 @@ def make_configuration(content: dict[str, Any], source: str = "The configuration
 def as_json(configuration: CommonConfiguration) -> dict[str, Any]:
     """Return the configuration as a JSON object, from which `make_configuration` makes the same one."""
     return json.loads(json.dumps(asdict(configuration)))
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """Return the key and the value of a text ``key=value``."""
+    key, sign, value = (part.strip() for part in text.partition("="))
+    if not key or not sign or not value:
+        raise TrainingError(f"--set {text!a} is no setting: write key=value, such as --set steps=1000.")
+    try:
+        # In a line of its own, so that no second key can follow.
+        return key, _toml(f"value = {value}")["value"] if "\n" not in value else value
+    except ValueError:
+        return key, value
+
+
+def _current(content: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the keys as they are spelled now."""
+    return {_FORMER_KEYS.get(key, key): value for key, value in content.items()}
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -115,7 +115,7 @@ INSIDE_FUNCTIONS = {
         commands.import_model: models.imports.importer models.imports.names models.imports.questions
         commands.random_model: support.random_package
         commands.run_model: inference.memory_plan volumes.files
-        commands.train: training.configuration training.plan_words training.train_folder
+        commands.train: training.configuration training.plan_words training.setting_words training.train_folder
     """,
     "Slicer loads every module's file when it starts: the library waits until a panel or a script needs it.": """
         NNMamba: SampleData models.catalogue networks.scan.selective_scan panel.hub.panel

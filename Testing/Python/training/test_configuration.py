@@ -1,11 +1,14 @@
 """The configuration file of ``nnmamba train``."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
+from NNMambaLib.cli import main
 from NNMambaLib.errors import TrainingError
 from NNMambaLib.training.configuration import Configuration, as_json, make_configuration, read_configuration
+from NNMambaLib.training.setting_words import SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,49 @@ def test_values_that_are_not_allowed_are_named(tmp_path, content, sentence):
     path.write_text(json.dumps(content))
     with pytest.raises(TrainingError) as error:
         read_configuration(path)
+    assert sentence in str(error.value)
+
+
+def test_every_setting_has_its_words():
+    assert set(SETTINGS) == {entry.name for entry in fields(Configuration)}
+
+
+def test_help_lists_the_settings_with_their_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "segmentation", "--help"])
+    said = capsys.readouterr().out
+    for key, default in (("steps", "20000"), ("patch", "from the data"), ("optimizer", '"adamw"'), ("augment", "true")):
+        assert f"  {key} = {default}: " in said
+
+
+def test_what_is_printed_can_be_given_again(tmp_path, capsys):
+    pytest.importorskip("monai", reason="the extra train is not installed")
+    (tmp_path / "given.json").write_text('{"steps": 5, "base_width": 8}')
+    changes = ["--set", "steps=7", "--set", "optimizer=sgd", "--set", "patch=[32, 32, 16]", "--set", "normalisation=ct"]
+    command = ["train", "segmentation", "--config", str(tmp_path / "given.json"), *changes, "--print-config"]
+    assert main(command) == 0
+    printed = tmp_path / "printed.toml"
+    printed.write_text(capsys.readouterr().out)
+    wanted = {"steps": 7, "base_width": 8, "optimizer": "sgd", "patch": [32, 32, 16], "normalization": "ct"}
+    assert read_configuration(printed) == make_configuration(wanted)
+    assert "# optimizer steps in all\nsteps = 7\n" in printed.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("steps", "--set 'steps' is no setting: write key=value, such as --set steps=1000."),
+        ("=1", "--set '=1' is no setting"),
+        ("stepz=1", "--set has the unknown key 'stepz': choose one of steps, "),
+        ("steps=many", '--set has steps "many", but it must be a whole number'),
+        ("steps=1\nseed=2", '--set has steps "1\\nseed=2", but it must be a whole number'),
+        ("steps=" + "[" * 5000, "--set has steps "),
+        ("learning_rate=1e400", "--set has learning_rate Infinity, but it must be a number above 0"),
+    ],
+)
+def test_changes_that_are_not_allowed_are_named(change, sentence):
+    with pytest.raises(TrainingError) as error:
+        read_configuration(None, [change])
     assert sentence in str(error.value)
 
 
