@@ -61,6 +61,8 @@ RUNS = [
     Run("labels, resampled", spacing=1.5, size=(256, 256, 256)),
     Run("labels, large volume", size=(512, 512, 200), spacing=2.0, outputs=4, width=16),
     Run("labels, SEG-NNU", variant="SEG-NNU"),
+    Run("labels, full resolution", variant="SEG-CSS-FULL"),
+    Run("labels, full resolution, width 8", variant="SEG-CSS-FULL", width=8),
     Run("uncertainty", options={"uncertainty": True}),
     Run("probabilities", options={"probabilities": True}),
     Run("both", options=_EVERYTHING),

@@ -12,7 +12,7 @@ import torch
 from NNMambaLib.errors import MemoryPlanError
 from NNMambaLib.inference.sliding_window import Tiling
 from NNMambaLib.models.weights import number_count
-from NNMambaLib.networks.description import SIZE_DIVISOR, NetworkDescription
+from NNMambaLib.networks.description import FULL_RESOLUTION_WIDTH, SIZE_DIVISOR, NetworkDescription
 from NNMambaLib.runtime.forks import has_computed
 from NNMambaLib.runtime.memory import FreeMemory, free_memory
 from NNMambaLib.runtime.units import format_bytes
@@ -111,8 +111,13 @@ def network_bytes(network: NetworkDescription, patch: Shape, device: torch.devic
     width, outputs = math.ceil(network.base_width * max(2, network.expand or 2) / 2), network.out_channels
     if device.type != "cpu":
         floats = 4 * width + (8 if network.is_classifier else 3 * outputs)
+        if network.is_full_resolution:
+            floats += 2 * FULL_RESOLUTION_WIDTH
     elif network.is_classifier:
         floats = 1.75 * width + 5 if backend == "numba" else 3.5 * width + 8
+    elif network.is_full_resolution:
+        narrow = min(width, FULL_RESOLUTION_WIDTH)
+        floats = 1.25 * width + max(2.75 * narrow, narrow + 1.5 * outputs) + 7
     else:
         floats = max(1.75 * width, width + 1.5 * outputs) + 5
     return int(math.prod(patch) * floats * _FLOAT)

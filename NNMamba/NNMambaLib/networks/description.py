@@ -7,6 +7,9 @@ from dataclasses import dataclass
 # Every stage of the encoder halves the volume once: in_conv, layer1, layer2, layer3.
 SIZE_DIVISOR = 16
 
+# The most channels at full resolution of the variant that has any: half of a published network's stem.
+FULL_RESOLUTION_WIDTH = 16
+
 
 # Types that convolutions can compute in; the first is the default.
 PRECISIONS = ("float32", "bfloat16")
@@ -41,3 +44,8 @@ class NetworkDescription:
     def is_classifier(self) -> bool:
         """Whether the network has one output for the volume; the others have one at each voxel."""
         return "CLS" in self.variant
+
+    @property
+    def is_full_resolution(self) -> bool:
+        """Whether its finest features are at full resolution; those of published encoder-decoders are at half."""
+        return self.variant.endswith("-FULL")

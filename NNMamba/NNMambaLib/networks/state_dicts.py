@@ -104,7 +104,7 @@ def _description(found: Mapping[str, tuple[int, ...]], variant: str) -> NetworkD
         shape = found.get(key, ())
         return shape[axis] if axis < len(shape) and 0 < shape[axis] <= _LARGEST_SIZE else default
 
-    output = "mlp.3" if VARIANTS[variant].network is Classifier else "conv8.conv.3"
+    output = _output_layer(variant)
     outputs = size(f"{output}.weight", 0, size(f"{output}.bias", 0))
     heads = size(_HEADS, 0) if _HEADS in found and VARIANTS[variant].network is not Classifier else None
     if variant == "SEG-NNU2" and heads is not None:
@@ -127,6 +127,12 @@ def _description(found: Mapping[str, tuple[int, ...]], variant: str) -> NetworkD
     }
     width = size(_FIRST, 0, size("layer1.0.conv1.weight", 1))
     return replace(NetworkDescription(variant, size(_FIRST, 1), outputs, width, heads), **own)
+
+
+def _output_layer(variant: str) -> str:
+    if VARIANTS[variant].network is Classifier:
+        return "mlp.3"
+    return "output" if VARIANTS[variant].switches.get("full_resolution") else "conv8.conv.3"
 
 
 def _is_state_matrix(key: str) -> bool:

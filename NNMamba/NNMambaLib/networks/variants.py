@@ -1,4 +1,4 @@
-"""The published combinations of nnMamba, and one of ours, by name."""
+"""The published combinations of nnMamba, and two of ours, by name."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ VARIANTS: dict[str, Variant] = {
         "segmentation and landmarks as published (MICCSS blocks, skip gates)",
         EncoderDecoder,
         {"block_mamba": _MIC_CSS, "gates": True},
+    ),
+    "SEG-CSS-FULL": Variant(
+        "segmentation, ours: SEG-CSS with a stem, a skip and linear outputs at full resolution",
+        EncoderDecoder,
+        {"block_mamba": _MIC_CSS, "gates": True, "full_resolution": True},
     ),
     "SEG-NNU": Variant(
         "segmentation of the nnU-Net fork, deep supervision to the labels",

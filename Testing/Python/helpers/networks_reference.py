@@ -11,7 +11,7 @@ from helpers.selective_scan_reference import selective_scan
 
 EPS = 1e-5  # of BatchNorm and LayerNorm
 
-GATED = ("SEG-CSS", "SEG-NNU", "SEG-NNU2")
+GATED = ("SEG-CSS", "SEG-CSS-FULL", "SEG-NNU", "SEG-NNU2")
 CLASSIFIERS = ("CLS", "CLS-MAX", "CLS-SEQ", "V1-CLS")
 
 
@@ -47,7 +47,11 @@ class Network:
         c5 = self.decode("conv5", c4, skips[2])
         c6 = self.decode("conv6", c5, skips[1])
         c7 = self.decode("conv7", c6, skips[0])
-        outputs = [self.double_conv("conv8", upsample(c7))]
+        if variant == "SEG-CSS-FULL":
+            finest = self.conv("narrow", upsample(c7), padding=0) + self.double_conv("full_conv", x)
+            outputs = [self.conv("output", self.double_conv("conv8", finest), padding=0)]
+        else:
+            outputs = [self.double_conv("conv8", upsample(c7))]
         if self.training and "ds1_cls_conv.weight" in self.weights:
             outputs += [self.conv(f"ds{i}_cls_conv", c, padding=0) for i, c in ((1, c7), (2, c6), (3, c5))]
         return outputs
@@ -85,7 +89,12 @@ class Network:
 
     def stage(self, name, x, variant):
         x = self.basic_block(f"{name}.0", x, stride=2)
-        layer = {"SEG-CSS": self.mamba_mic_css, "SEG-NNU": self.mamba_bn, "SEG-NNU2": self.mamba_bn}.get(variant)
+        layer = {
+            "SEG-CSS": self.mamba_mic_css,
+            "SEG-CSS-FULL": self.mamba_mic_css,
+            "SEG-NNU": self.mamba_bn,
+            "SEG-NNU2": self.mamba_bn,
+        }.get(variant)
         for i in (1, 2):
             x = self.basic_block(f"{name}.{i}", x, stride=1, mamba_layer=layer)
         return x

@@ -81,7 +81,7 @@ def test_rounding_with_trained_weights(package, backend):
 
 @torch.no_grad()
 @pytest.mark.skipif(bfloat16_unavailable_reason(torch.device("cpu")) is not None, reason="the processor lacks it")
-@pytest.mark.parametrize("variant", ["SEG-CSS", "V1-SEG", "CLS"])
+@pytest.mark.parametrize("variant", ["SEG-CSS", "SEG-CSS-FULL", "V1-SEG", "CLS"])
 def test_convolutions_in_bfloat16_keep_the_rest_in_float32(variant):
     network, x = perturbed_network(variant, base_width=16), random_volume()
     expected = network(x)

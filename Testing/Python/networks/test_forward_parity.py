@@ -36,7 +36,7 @@ def test_equals_the_reference(variant):
         assert relative_error(network.cpu().double()(x.double()), expected) < 1e-10
 
 
-@pytest.mark.parametrize("variant", ["SEG-CSS", "SEG-NNU", "SEG-NNU2"])
+@pytest.mark.parametrize("variant", ["SEG-CSS", "SEG-CSS-FULL", "SEG-NNU", "SEG-NNU2"])
 def test_deep_supervision_equals_the_reference_in_training(variant):
     network, x = perturbed_network(variant, base_width=16, deep_supervision=True).train(), random_volume()
     with torch.no_grad():

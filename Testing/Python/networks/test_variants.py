@@ -15,6 +15,8 @@ PUBLISHED = [
     ("SEG-CSS", 1, 6, 334, 15_944_958),
     ("SEG-CSS", 1, 16, 334, 15_959_598),
     ("SEG-CSS", 4, 4, 334, 15_945_270),
+    ("SEG-CSS-FULL", 1, 6, 351, 15_960_740),  # ours
+    ("SEG-CSS-FULL", 4, 4, 351, 15_964_594),  # ours
     ("SEG-NNU", 1, 6, 304, 15_859_408),
     ("SEG-NNU", 1, 16, 304, 15_876_318),
     ("SEG-NNU", 4, 4, 304, 15_859_266),
@@ -74,6 +76,7 @@ def encoder(block_mamba=frozenset()):
     return names
 
 
+FULL_RESOLUTION = under("full_conv", DOUBLE_CONV) | {"narrow.weight"} | under("output", AFFINE)
 DECODER = {name for conv in ("conv5", "conv6", "conv7", "conv8") for name in under(conv, DOUBLE_CONV)}
 GATES = {f"att{i}.layer{j}.{name}" for i in (1, 2, 3) for j in (1, 2) for name in AFFINE}
 HEADS = {f"ds{i}_cls_conv.{name}" for i in (1, 2, 3) for name in AFFINE}
@@ -82,6 +85,7 @@ PERCEPTRON = under("mlp.0", AFFINE) | under("mlp.3", AFFINE)
 
 NAMES = {
     "SEG-CSS": encoder(FUSED_MAMBA) | GATES | DECODER,
+    "SEG-CSS-FULL": encoder(FUSED_MAMBA) | GATES | DECODER | FULL_RESOLUTION,
     "SEG-NNU": encoder(CONV_MAMBA) | GATES | DECODER | HEADS,
     "SEG-NNU2": encoder(CONV_MAMBA) | GATES | DECODER | HEADS,
     "V1-SEG": encoder() | STAGE_MAMBA | DECODER,
@@ -107,7 +111,7 @@ def test_blocks_of_a_stage_share_one_mamba_layer():
     assert stage[1].mamba_layer is stage[2].mamba_layer
 
 
-@pytest.mark.parametrize("variant", ["SEG-CSS", "V1-SEG", "V1-LAND"])
+@pytest.mark.parametrize("variant", ["SEG-CSS", "SEG-CSS-FULL", "V1-SEG", "V1-LAND"])
 def test_deep_supervision_can_be_added(variant):
     assert set(small_state_dict(variant, deep_supervision=True)) == NAMES[variant] | HEADS
 
@@ -129,7 +133,14 @@ def test_recognises_its_own_weights(variant, prefix):
 
 @pytest.mark.parametrize(
     ("variant", "deep_supervision", "head_channels"),
-    [("SEG-CSS", None, None), ("SEG-CSS", True, 5), ("SEG-NNU", None, 5), ("SEG-NNU2", None, 4), ("CLS", None, None)],
+    [
+        ("SEG-CSS", None, None),
+        ("SEG-CSS", True, 5),
+        ("SEG-CSS-FULL", True, 5),
+        ("SEG-NNU", None, 5),
+        ("SEG-NNU2", None, 4),
+        ("CLS", None, None),
+    ],
 )
 def test_recognises_the_heads(variant, deep_supervision, head_channels):
     found = recognize(small_state_dict(variant, deep_supervision=deep_supervision))
@@ -210,6 +221,7 @@ def test_names_a_key_of_the_wrong_shape(key):
         ("CLS", "mlp.0.weight"),
         ("CLS", "mlp.3.weight"),
         ("SEG-CSS", "in_conv.conv.0.weight"),
+        ("SEG-CSS-FULL", "output.weight"),
         ("V1-SEG", "conv8.conv.3.weight"),
         ("SEG-NNU", "ds1_cls_conv.weight"),
     ],

@@ -45,6 +45,18 @@ def test_heads_that_cannot_hold_the_labels_are_refused():
         SegmentationObjective(NetworkDescription("SEG-NNU2", 1, 3, 4))
 
 
+@torch.no_grad()
+def test_linear_outputs_start_with_the_background_and_do_not_leak():
+    torch.manual_seed(0)
+    objective = SegmentationObjective(NetworkDescription("SEG-CSS-FULL", 1, 3, 8))
+    network, x = objective.build_network().eval(), torch.randn(1, 1, 16, 16, 16)
+    outputs = network(x)
+    assert (outputs.argmax(1) == 0).all()
+    assert (outputs < 0).any()
+    objective.prepare_step(network, 0.5)
+    assert torch.equal(network(x), outputs)
+
+
 def landmark_targets(*rows):
     return torch.tensor([rows], dtype=torch.float32)
 

@@ -137,7 +137,7 @@ def _told_task(network: NetworkDescription) -> str | None:
     """Return the task that a variant is for, or None where it is for several."""
     if network.is_classifier:
         return "classification"
-    return {"SEG-CSS": None, "V1-LAND": "landmarks"}.get(network.variant, "segmentation")
+    return {"SEG-CSS": None, "SEG-CSS-FULL": None, "V1-LAND": "landmarks"}.get(network.variant, "segmentation")
 
 
 def _ask(network: NetworkDescription, answers: Answers, preset: Preset, source: str) -> None:

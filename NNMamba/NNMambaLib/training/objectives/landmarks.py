@@ -11,7 +11,7 @@ from torch import nn
 
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
+from NNMambaLib.training.objectives.objective import ends_in_relu, make_leaky, output_convolution, output_norm, set_leak
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class LandmarksObjective:
         peak_weight: how much more the voxel at a landmark counts than an empty one; voxels in between in proportion to
             the Gaussian. Without it empty heatmaps score so well that training stays with them for long.
         weights: of each landmark's error; None weighs all alike. A landmark far from all others may need more.
-        output_gain: scale at which the output's BatchNorm starts: small, since heatmaps are empty nearly everywhere.
+        output_gain: scale at which the output's BatchNorm starts, or the weights of linear outputs: small, since
+            heatmaps are empty nearly everywhere.
         leak, leak_until: slope below zero of the output's ReLU at the start, and the fraction of training after which
             it is 0.
     """
@@ -39,7 +40,14 @@ class LandmarksObjective:
 
     def build_network(self) -> nn.Module:
         network = build(replace(self.network, head_channels=None))
-        nn.init.constant_(output_norm(network).weight, self.output_gain)
+        if ends_in_relu(network):
+            nn.init.constant_(output_norm(network).weight, self.output_gain)
+        else:
+            output = output_convolution(network)
+            assert output.bias is not None
+            nn.init.zeros_(output.bias)
+            with torch.no_grad():
+                output.weight.mul_(self.output_gain)
         make_leaky(network)
         return network
 

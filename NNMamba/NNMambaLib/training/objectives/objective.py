@@ -37,19 +37,31 @@ class Objective(Protocol):
         ...
 
 
+def ends_in_relu(network: nn.Module) -> bool:
+    """Return whether an encoder-decoder's outputs come out of BatchNorm and ReLU, as published."""
+    return not cast(EncoderDecoder, network).full_resolution
+
+
 def output_norm(network: nn.Module) -> nn.BatchNorm3d:
-    """Return the last BatchNorm of an encoder-decoder."""
+    """Return the last BatchNorm of an encoder-decoder that ends in a ReLU."""
     return cast(nn.BatchNorm3d, _output_layers(network)[4])
 
 
+def output_convolution(network: nn.Module) -> nn.Conv3d:
+    """Return the last convolution of an encoder-decoder that does not end in a ReLU."""
+    return cast(EncoderDecoder, network).output
+
+
 def make_leaky(network: nn.Module) -> None:
-    """Let an encoder-decoder's last ReLU leak; `set_leak` says how much."""
-    _output_layers(network)[-1] = nn.LeakyReLU(0.0)
+    """Let an encoder-decoder's last ReLU, where it ends in one, leak; `set_leak` says how much."""
+    if ends_in_relu(network):
+        _output_layers(network)[-1] = nn.LeakyReLU(0.0)
 
 
 def set_leak(network: nn.Module, leak: float, until: float, done: float) -> None:
-    """Set the ReLU's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
-    cast(nn.LeakyReLU, _output_layers(network)[-1]).negative_slope = leak * max(0.0, 1 - done / until)
+    """Set that ReLU's slope below zero: from `leak` linearly to none at `until`, when training is at `done`."""
+    if ends_in_relu(network):
+        cast(nn.LeakyReLU, _output_layers(network)[-1]).negative_slope = leak * max(0.0, 1 - done / until)
 
 
 def _output_layers(network: nn.Module) -> nn.Sequential:

@@ -11,7 +11,7 @@ from torch import nn
 from NNMambaLib.errors import ModelError
 from NNMambaLib.networks.description import NetworkDescription
 from NNMambaLib.networks.variants import build
-from NNMambaLib.training.objectives.objective import make_leaky, output_norm, set_leak
+from NNMambaLib.training.objectives.objective import ends_in_relu, make_leaky, output_convolution, output_norm, set_leak
 
 _FIXED_HEADS = "SEG-NNU2"
 
@@ -65,7 +65,15 @@ def sharpen_output(network: nn.Module, gain: float) -> None:
 
     The logits come out of BatchNorm and ReLU. At scale 1 the background, most of the volume, reaches a logit of about
     0.4 against at least 0 for the rest, and Adam would spend hundreds of steps on growing the scale alone.
+
+    Linear outputs start with the background at `gain` alone: they have no scale that must grow.
     """
+    if not ends_in_relu(network):
+        bias = output_convolution(network).bias
+        assert bias is not None
+        bias.zero_()
+        bias[0] = gain
+        return
     norm = output_norm(network)
     norm.weight.fill_(gain)
     norm.bias.zero_()
