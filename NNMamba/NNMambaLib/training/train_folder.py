@@ -49,6 +49,11 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 _RECALIBRATION_BATCHES = 16
 # Seconds from which a training is worth a warning.
 _LONG = 24 * 3600
+_LONG_ELSEWHERE = "the training takes more than a day here: set a smaller base_width or patch, or fewer steps"
+_LONG_ON_CPU = (
+    "the training takes more than a day here: the defaults are for a GPU, so on a CPU set base_width to 8 or 16, patch "
+    "to 64 voxels an axis or fewer, and steps to some thousands, or take a GPU"
+)
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,7 @@ def plan_folder(
     seconds = seconds_a_step(plan, cases.objective(plan.configuration, survey.channels), target, backend)
     stage.step()
     if seconds * plan.configuration.steps > _LONG:
-        notice = "the training takes more than a day here: set a smaller base_width, patch or number of steps"
-        plan = replace(plan, warnings=(*plan.warnings, notice))
+        plan = replace(plan, warnings=(*plan.warnings, _LONG_ON_CPU if target.type == "cpu" else _LONG_ELSEWHERE))
     return plan, seconds
 
 

@@ -338,6 +338,16 @@ def test_bundled_models_are_sound():
         package.load()
 
 
+@pytest.mark.parametrize("card", [None, "# Model\n\n| Dice | 0.625 |\n"])
+def test_a_figure_is_told_once(card, tmp_path, capsys):
+    manifest = random_manifest("segmentation", outputs=3, base_width=4)
+    metrics = (Metric("Dice", 0.625, "five phantoms", "nnmamba evaluate"),)
+    manifest = dataclasses.replace(manifest, metrics=metrics)
+    write_package(tmp_path / "model", manifest, build(manifest.network), card=card)
+    assert cli.main(["models", "info", str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.count("0.625") == 1
+
+
 def test_commands_list_describe_and_verify(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("NNMAMBA_MODELS", str(tmp_path))
     assert cli.main(["models", "list"]) == 0

@@ -83,6 +83,12 @@ def test_structures_thinner_than_two_voxels_are_warned_of(data, tmp_path, capsys
     assert "Note: lesion is 0.7 voxels thick" in capsys.readouterr().err
 
 
+def test_a_training_of_days_is_warned_of(data, tmp_path, capsys):
+    found = plan("classification", data, tmp_path, steps=10**9, checkpoint_every=1, validate_every=1)
+    assert found["warnings"][-1].startswith("the training takes more than a day here: the defaults are for a GPU")
+    assert "days" in capsys.readouterr().out
+
+
 def test_a_training_says_its_plan_before_it_prepares_data(data, tmp_path, capsys):
     config = write_configuration(tmp_path / "s.json", base_width=1, steps=1, checkpoint_every=1, validate_every=1)
     files = ["--data", str(data["classification"]), "--output", str(tmp_path / "run"), "--config", str(config)]
