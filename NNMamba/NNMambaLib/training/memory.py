@@ -12,7 +12,7 @@ from NNMambaLib.inference.memory_plan import RunSizes, usable_memory
 from NNMambaLib.inference.preprocessing import place
 from NNMambaLib.models.manifest import InputSpecification
 from NNMambaLib.models.weights import number_count
-from NNMambaLib.networks.description import NetworkDescription
+from NNMambaLib.networks.description import FULL_RESOLUTION_WIDTH, NetworkDescription
 from NNMambaLib.runtime.units import format_bytes
 from NNMambaLib.training.configuration import ResolvedConfiguration
 from NNMambaLib.volumes.volume import Grid
@@ -20,13 +20,13 @@ from NNMambaLib.volumes.volume import Grid
 _FLOAT = 4
 # Weights, their average, gradients, and the optimizer's two moments (one with SGD).
 _COPIES = {"adamw": 5, "sgd": 4}
-# Numbers that autograd keeps of a voxel: for each channel after the stem, for each output of an encoder-decoder, and
-# beside these.
+# Numbers that autograd keeps of a voxel: for each channel after the stem, for each channel at full resolution, for each
+# output of an encoder-decoder (those that are upsampled are kept before and after), and beside these.
 _KEPT_A_CHANNEL = {
-    "SEG-CSS": 9.8, "SEG-NNU": 4.9, "SEG-NNU2": 4.9, "V1-SEG": 4.0, "V1-LAND": 5.7,
+    "SEG-CSS": 9.8, "SEG-CSS-FULL": 8.8, "SEG-NNU": 4.9, "SEG-NNU2": 4.9, "V1-SEG": 4.0, "V1-LAND": 5.7,
     "CLS": 4.1, "CLS-MAX": 4.1, "CLS-SEQ": 4.1, "V1-CLS": 3.5,
 }  # fmt: skip
-_KEPT_AN_OUTPUT, _KEPT_BESIDE = 7.4, 3.0
+_KEPT_AT_FULL_RESOLUTION, _KEPT_AN_OUTPUT, _KEPT_A_FULL_OUTPUT, _KEPT_BESIDE = 8.9, 7.4, 3.4, 3.0
 
 
 def check_case_memory(grids: Sequence[Grid], specification: InputSpecification, network: NetworkDescription) -> None:
@@ -57,8 +57,12 @@ def step_bytes(configuration: ResolvedConfiguration, network: NetworkDescription
     The latter were counted for all variants (widths 4 to 32, patches of 32 and 48 voxels, 2, 3 and 21 outputs), with
     `torch.autograd.graph.saved_tensors_hooks`; in half precision most of them take half.
     """
-    outputs = _KEPT_BESIDE if network.is_classifier else _KEPT_BESIDE + _KEPT_AN_OUTPUT * network.out_channels
-    floats = _KEPT_A_CHANNEL[network.variant] * network.base_width + outputs
+    floats = _KEPT_A_CHANNEL[network.variant] * network.base_width + _KEPT_BESIDE
+    if network.is_full_resolution:
+        floats += _KEPT_AT_FULL_RESOLUTION * min(network.base_width, FULL_RESOLUTION_WIDTH)
+        floats += _KEPT_A_FULL_OUTPUT * network.out_channels
+    elif not network.is_classifier:
+        floats += _KEPT_AN_OUTPUT * network.out_channels
     width = _FLOAT if configuration.precision == "float32" else _FLOAT // 2
     samples = configuration.batch_size * math.prod(configuration.patch)
     return int(samples * floats * width) + _COPIES[configuration.optimizer] * _FLOAT * number_count(network)

@@ -152,7 +152,7 @@ def test_command_does_all_then_nothing_then_what_changed(inputs, model, tmp_path
     found = json.loads(report.read_text(encoding="utf-8"))
     assert (found["success"], found["cases"], found["done"], list(found["failed"])) == (False, 4, 3, ["broken"])
     table = (output / "summary.csv").read_text(encoding="utf-8").splitlines()
-    assert table[0].startswith("case,status,error,notices,label 1 (mL),label 2 (mL)")
+    assert table[0].startswith("case,status,error,notices,doubt,label 1 (mL),label 2 (mL)")
     assert [line.split(",")[:2] for line in table[1:]] == [
         ["broken", "failed"], ["case0", "done"], ["case1", "done"], ["case2", "done"]
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def answers(variant):
     """Return what a user says of a variant's weights."""
     if "CLS" in variant:
         return [*_ANSWERS, "--patch", "16", "16", "16"]
-    return [*_ANSWERS, "--task", "segmentation"] if variant == "SEG-CSS" else _ANSWERS
+    return [*_ANSWERS, "--task", "segmentation"] if variant in ("SEG-CSS", "SEG-CSS-FULL") else _ANSWERS
 
 
 def run_import(path, *options):

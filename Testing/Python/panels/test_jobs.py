@@ -60,7 +60,7 @@ def test_apply_becomes_cancel_and_progress_shows_tile_and_time(host, panel, many
     start(host, panel)
     assert panel.ui.applyButton.text == "Cancel"
     assert panel.ui.progressBar.visible
-    host.wait(lambda: "s left" in panel.ui.progressLabel.text, 30)
+    host.wait(lambda: " left" in panel.ui.progressLabel.text, 30)
     assert panel.ui.progressLabel.text.startswith("Segmenting ")
     panel.ui.applyButton.click()
     host.wait(lambda: not panel.running, 60)
