@@ -21,7 +21,7 @@ MOST_STATES = 16
 _THREADS = 1024
 _SHORTEST, _LONGEST = 16, 256
 # Threads of a block that carries states on.
-_CARRIED = 128
+CARRIED = 128
 
 
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, reverse, chunk=None, dtype=None):
@@ -181,7 +181,7 @@ def _run(
     way = work.rank, states, chunk, directions, reverse, softplus
     launch(kernels.ends, (chunks, tiles, sequences), cuda_gated_scan.CHANNELS, *inputs, *way, state, total)
     lanes = sequences * held * channels
-    launch(kernels.carry, blocks_for(lanes, _CARRIED), _CARRIED, rates, total, directions, reverse, state)
+    launch(kernels.carry, blocks_for(lanes, CARRIED), CARRIED, rates, total, directions, reverse, state)
     values, first, step = (y, 0, 0) if gate is None else (gate.values, gate.first, gate.step)
     launch(
         kernels.scan, (chunks, tiles, sequences // directions), cuda_gated_scan.CHANNELS,
