@@ -12,7 +12,7 @@ from typing import Any
 from NNMambaLib.errors import OutputError
 from NNMambaLib.inference.tasks import task_named
 from NNMambaLib.models.catalogue import find_package
-from NNMambaLib.models.manifest import format_manifest
+from NNMambaLib.models.manifest_file import format_manifest
 
 CASES_FOLDER = "cases"
 """Below the output: a folder for each case, with its record, its log and its lock."""

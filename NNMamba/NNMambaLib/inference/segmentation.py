@@ -14,7 +14,8 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.files import files_together
 from NNMambaLib.inference.task import Option, OutputFile, RunContext, Task
 from NNMambaLib.models.label_colors import label_color
-from NNMambaLib.models.manifest import Label, Manifest, label_from_dict
+from NNMambaLib.models.manifest import Label, Manifest
+from NNMambaLib.models.manifest_file import label_from_dict
 from NNMambaLib.results import Provenance, SegmentationResult
 from NNMambaLib.volumes.volume import Grid, Shape, Volume
 

@@ -14,7 +14,8 @@ from NNMambaLib.errors import ModelError
 from NNMambaLib.file_names import check_name
 from NNMambaLib.files import files_together, make_folder, remove_file, write_bytes
 from NNMambaLib.models.limits import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES
-from NNMambaLib.models.manifest import Manifest, format_manifest, parse_manifest
+from NNMambaLib.models.manifest import Manifest
+from NNMambaLib.models.manifest_file import format_manifest, parse_manifest
 from NNMambaLib.models.zip_files import MANIFEST_FILE, ZIP_ERRORS, folder_in_zip, open_zip
 from NNMambaLib.plain_files import read_bytes
 from NNMambaLib.runtime.units import format_bytes

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from NNMambaLib.errors import ModelError
 from NNMambaLib.models.limits import MAX_ZIP_ENTRIES
-from NNMambaLib.models.manifest import DEVICE_NAMES
+from NNMambaLib.models.manifest_checks import DEVICE_NAMES
 
 MANIFEST_FILE = "model.json"
 # A package is data: files of other kinds beside it are not copied.

@@ -10,7 +10,9 @@ import torch
 
 from NNMambaLib import __version__
 from NNMambaLib.models.limits import MAX_NAME
-from NNMambaLib.models.manifest import DEVICE_NAMES, Manifest, Metric, format_manifest
+from NNMambaLib.models.manifest import Manifest, Metric
+from NNMambaLib.models.manifest_checks import DEVICE_NAMES
+from NNMambaLib.models.manifest_file import format_manifest
 from NNMambaLib.results import RESEARCH_USE
 from NNMambaLib.training.configuration import as_json
 from NNMambaLib.training.plan import Plan

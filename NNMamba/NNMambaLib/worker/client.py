@@ -14,18 +14,20 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from NNMambaLib import errors
 from NNMambaLib.errors import Cancelled, NNMambaError, WorkerError
 from NNMambaLib.progress import Progress
 from NNMambaLib.results import Result, map_volumes
 from NNMambaLib.runtime.child_python import python_command
 from NNMambaLib.worker import voxels
+from NNMambaLib.worker.endings import cancelled, died
+from NNMambaLib.worker.event import read_event
 from NNMambaLib.worker.hand_over import hand_over
 from NNMambaLib.worker.job import JobRequest, JobState, WorkerJob
-from NNMambaLib.worker.messages import from_line, result_from_message, to_line
+from NNMambaLib.worker.messages import to_line
 from NNMambaLib.worker.private_folder import PrivateFolder
 from NNMambaLib.worker.questions import Question
 from NNMambaLib.worker.transport import Transport
+from NNMambaLib.worker.watch import Watch
 
 R = TypeVar("R", bound=Result)
 
@@ -36,12 +38,6 @@ _PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!a}); "
     "from NNMambaLib.worker.process import main; main()"
 )
-# Signs of life in the time after which a worker without one counts as stopped.
-_BEATS = 12
-# While a process starts, loading libraries from a slow disk silences it longer.
-_STARTING_FACTOR = 5
-# Bytes of a line to tell what it was.
-_QUOTED = 60
 
 
 class WorkerState(Enum):
@@ -79,9 +75,13 @@ class WorkerClient:
         self._transport = transport
         self.idle_seconds = idle_seconds
         self._python = python
-        self._beat_seconds = silence_seconds / _BEATS
-        self._silent_beats = 0
-        self._starts = 0
+        self._watch = Watch(
+            transport,
+            silence_seconds,
+            is_alive=lambda: self.pid is not None,
+            is_busy=lambda: self._active is not None,
+            on_silence=self._fell_silent,
+        )
         # Why the process is being killed.
         self._fault: WorkerError | None = None
         self._folder = PrivateFolder(temporary_folder)
@@ -90,7 +90,6 @@ class WorkerClient:
         self._active: WorkerJob | None = None
         self._sending: Generator[None, None, bytes] | None = None
         self._gone = False
-        self._ready = False
         self._started_pid: int | None = None
         self._engine_pid: int | None = None
         self._last_log = ""
@@ -116,7 +115,7 @@ class WorkerClient:
     def state(self) -> WorkerState:
         if self.pid is None:
             return WorkerState.STOPPED
-        if not self._ready:
+        if not self._watch.ready:
             return WorkerState.STARTING
         return WorkerState.IDLE if self._active is None else WorkerState.WORKING
 
@@ -155,7 +154,7 @@ class WorkerClient:
             return
         job.cancels += 1
         if job.state is not JobState.RUNNING:
-            self._end(job, error=_cancelled())
+            self._end(job, error=cancelled())
         elif job.cancels == 1:
             self._transport.write(to_line({"do": "cancel", "job": job.number}))
         else:
@@ -211,26 +210,17 @@ class WorkerClient:
             self._folder.restore()
             return
         self._folder.make()
-        self._gone = self._ready = False
-        self._fault, self._silent_beats, self._engine_pid = None, 0, None
-        folder, idle, beat = str(self._folder.path), str(self.idle_seconds), str(self._beat_seconds)
+        self._gone = False
+        self._fault = self._engine_pid = None
+        folder, idle, beat = str(self._folder.path), str(self.idle_seconds), str(self._watch.beat_seconds)
         options = ["--folder", folder, "--idle", idle, "--beat", beat]
         self._transport.start([*python_command(_PROGRAM, self._python), *options], self._on_line, self._on_exit)
         self._started_pid = self._transport.pid
-        self._starts += 1
-        self._watch(self._starts)
+        self._watch.start()
 
-    def _watch(self, start: int) -> None:
-        """Count the signs of life that a process with a job leaves out, and kill it after too many."""
-        if start != self._starts or self.pid is None:
-            return
-        allowed = _BEATS if self._ready else _BEATS * _STARTING_FACTOR
-        # Counted one by one: a machine that slept has let only one of them pass.
-        self._silent_beats = self._silent_beats + 1 if self._active is not None else 0
-        if self._silent_beats > allowed and self._fault is None:
-            seconds = self._beat_seconds * allowed
+    def _fell_silent(self, seconds: float) -> None:
+        if self._fault is None:
             self._kill_faulty(f"gave no sign of life for {seconds:.0f} s and was ended: was it stopped?")
-        self._transport.call_later(self._beat_seconds, lambda: self._watch(start))
 
     def _kill_faulty(self, what: str) -> None:
         """Kill the process; its job fails with what it did."""
@@ -262,52 +252,35 @@ class WorkerClient:
         self._transport.call_soon(lambda: self._send_piece(job))
 
     def _on_line(self, line: bytes) -> None:
-        self._silent_beats = 0
+        self._watch.heard()
         if self._fault is not None:
             return
         job = self._active
         try:
-            message = from_line(line)
-            event = message["event"]
-            concerned = job is not None and message.get("job") == job.number
-            progress = _progress(message) if concerned and event == "progress" else None
-            error = _error(message) if concerned and event == "failed" else None
-            pid = int(message["pid"]) if event == "started" else None
-            result = self._result(job, message) if job is not None and concerned and event == "finished" else None
-        except NNMambaError as failure:
-            # The result's files cannot be read.
-            error, event, result, concerned, progress, pid = failure, "failed", None, True, None, None
-        except Exception as failure:
-            # Whatever can be wrong with what is not a message: after it, nothing that the process says can be trusted.
-            said = " ".join(line[:_QUOTED].decode(errors="replace").split())
-            reason = " ".join(f"{type(failure).__name__}: {failure}".split())
-            self._kill_faulty(f"said what is not a message ({reason}; it began with '{said}'): please report it.")
+            event = read_event(line, job)
+        except ValueError as error:
+            # After it, nothing that the process says can be trusted.
+            self._kill_faulty(f"said what is not a message ({error}): please report it.")
             return
-        if event == "idle":
+        if event.name == "idle":
             self._gone = True
-        elif event == "started":
-            self._engine_pid = pid
-        elif event == "ready":
-            self._ready = True
-        if job is None or not concerned:
+        elif event.name == "started":
+            self._engine_pid = event.pid
+        elif event.name == "ready":
+            self._watch.ready = True
+        if job is None or not event.of_job:
             return
-        if progress is not None:
-            job.progress = progress
-            job.on_progress(progress)
-        elif error is not None:
-            self._end(job, error=error)
-        elif event == "finished":
+        if event.progress is not None:
+            job.progress = event.progress
+            job.on_progress(event.progress)
+        elif event.error is not None:
+            self._end(job, error=event.error)
+        elif event.name == "finished":
             if job.cancels and not isinstance(job.request, Question):
                 # It came to its end before it heard.
-                self._end(job, error=_cancelled())
+                self._end(job, error=cancelled())
             else:
-                self._end(job, result=result)
-
-    def _result(self, job: WorkerJob, message: dict[str, Any]) -> Any:
-        content = message["result"]
-        if isinstance(job.request, Question):
-            return content
-        return None if job.cancels else result_from_message(content)
+                self._end(job, result=event.result)
 
     def _on_exit(self, code: int) -> None:
         job = self._active
@@ -318,7 +291,7 @@ class WorkerClient:
             self._waiting.appendleft(job)
             self._transport.call_soon(self._next)
         elif job is not None:
-            self._end(job, error=_cancelled() if job.cancels else self._fault or _died(code, log, self._launched))
+            self._end(job, error=cancelled() if job.cancels else self._fault or died(code, log, self._launched))
         if self._active is None:
             self._folder.remove()
 
@@ -346,31 +319,3 @@ class WorkerClient:
 def in_memory(result: R) -> R:
     """Return a result that outlives the worker's files."""
     return map_volumes(result, voxels.in_memory)
-
-
-def _progress(message: dict[str, Any]) -> Progress:
-    return Progress(message["stage"], message["done"], message["total"], message["seconds_left"])
-
-
-def _error(message: dict[str, Any]) -> NNMambaError:
-    kind = getattr(errors, message["kind"])
-    if not issubclass(kind, NNMambaError):
-        raise TypeError(f"{kind.__name__} is not an error of the engine")
-    return kind(message["message"])
-
-
-def _cancelled() -> Cancelled:
-    return Cancelled("The job was cancelled; nothing was changed.")
-
-
-def _died(code: int, log: str, launched: bool) -> WorkerError:
-    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    if launched and code > 0 and "Traceback" not in log:
-        # The worker says why it ends by itself; Slicer's launcher ends with 1 where the system has killed the worker.
-        how = "killed from outside"
-    said = log.strip().splitlines()
-    last = f"; its last words: {said[-1]}" if said else ""
-    return WorkerError(
-        f"The engine's process ended before its job did ({how}{last}): if memory ran out, close other programs or use "
-        "a smaller volume; the next run starts it again."
-    )

@@ -11,7 +11,7 @@ from NNMambaBrainModels.brain_scan_check.train import NETWORK, STAGES, ScanCheck
 from NNMambaBrainModels.heads.training_sources import TEMPLATE_SOURCES
 from NNMambaLib.engine import Engine
 from NNMambaLib.models.catalogue import find_package, sample_volume
-from NNMambaLib.models.manifest import format_manifest, parse_manifest
+from NNMambaLib.models.manifest_file import format_manifest, parse_manifest
 from NNMambaLib.training.calibration import fit_temperature, scaled_probabilities
 from NNMambaLib.volumes.files import read_volume
 from NNMambaLib.volumes.volume import Volume

@@ -8,7 +8,8 @@ from NNMambaBrainModels.heads.held_out import HELD_OUT
 from NNMambaBrainModels.heads.landmark_set import LANDMARKS
 from NNMambaBrainModels.heads.structure_labels import StructureLabel
 from NNMambaBrainModels.heads.training_sources import TRAINING_SOURCES
-from NNMambaLib.models.manifest import HeatmapDecoding, format_manifest, parse_manifest
+from NNMambaLib.models.manifest import HeatmapDecoding
+from NNMambaLib.models.manifest_file import format_manifest, parse_manifest
 
 STRUCTURES = structures_package.make_manifest(10)
 LANDMARK_MODEL = landmarks_package.make_manifest(10, HeatmapDecoding(10.0, -3.0))

@@ -19,7 +19,8 @@ from NNMambaLib.inference.tasks import TASKS
 from NNMambaLib.models import limits
 from NNMambaLib.models.catalogue import find_package
 from NNMambaLib.models.installation import install_package
-from NNMambaLib.models.manifest import SCHEMA_FILE, Target, format_manifest, parse_manifest
+from NNMambaLib.models.manifest import Target
+from NNMambaLib.models.manifest_file import SCHEMA_FILE, format_manifest, parse_manifest
 from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.networks.variants import build
 from NNMambaLib.support.diagnostics import diagnostic_report

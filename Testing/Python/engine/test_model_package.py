@@ -13,7 +13,6 @@ from NNMambaLib import cli
 from NNMambaLib.errors import ModelError, OutputError
 from NNMambaLib.models.catalogue import bundled_packages, find_package, installed_packages
 from NNMambaLib.models.manifest import (
-    SCHEMA_FILE,
     Channel,
     Code,
     HeatmapDecoding,
@@ -25,9 +24,8 @@ from NNMambaLib.models.manifest import (
     Normalization,
     Target,
     Terminology,
-    format_manifest,
-    parse_manifest,
 )
+from NNMambaLib.models.manifest_file import SCHEMA_FILE, format_manifest, parse_manifest
 from NNMambaLib.models.package import open_package, write_package
 from NNMambaLib.networks.classifier import Classifier
 from NNMambaLib.networks.description import NetworkDescription

@@ -177,7 +177,7 @@ INSIDE_FUNCTIONS = {
         scene.volumes: vtk vtk.util.numpy_support
     """,
     "Slicer has these only in some versions, or only after the set-up.": """
-        models.manifest: jsonschema jsonschema.exceptions
+        models.manifest_file: jsonschema jsonschema.exceptions
         panel.hub.engine_section: psutil
         panel.hub.installer: PyTorchUtils slicer.packaging
         support.machine_report: psutil runtime.memory

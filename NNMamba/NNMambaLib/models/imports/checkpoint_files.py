@@ -75,11 +75,11 @@ class CheckpointFile:
                 content = contents[storage.key] = bytearray(place.size)
                 if archive is None:
                     file.seek(place.offset)
-                    found = file.readinto(content)  # type: ignore[attr-defined]
+                    found = file.readinto(content)  # type: ignore[attr-defined] # BinaryIO lacks it
                 else:
                     with archive.open(place.entry) as entry:
                         # The checksum is compared at the end.
-                        found = entry.readinto(content)  # type: ignore[attr-defined]
+                        found = entry.readinto(content)  # type: ignore[attr-defined] # IO lacks it
                 if found != place.size:
                     raise _damaged(self.path, f"the numbers {storage.key!a} are cut short")
         return contents

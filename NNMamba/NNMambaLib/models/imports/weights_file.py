@@ -77,6 +77,7 @@ class WeightsFile:
         if self._checkpoint is None:
             try:
                 with safe_open(self.path, "pt") as file:
+                    # Without a checkpoint, each tensor is one of the file's.
                     return {key: file.get_tensor(tensor.key) for key, tensor in self.tensors.items()}  # type: ignore[union-attr]
             except (SafetensorError, OSError) as error:
                 raise ModelError(f"{self.path} is damaged ({error}): get it again.") from error
