@@ -24,6 +24,7 @@ COMPLETE = {
     **FIXED,
     "torch": "2.6.0",
     "jsonschema": "4.23.0",
+    "filelock": "3.16.0",
     "psutil": "7.0.0",
     "pydicom": "3.0.1",
     "safetensors": "0.5.0",
