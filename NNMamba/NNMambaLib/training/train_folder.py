@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 }
 # Batches from which BatchNorm's statistics are taken in the end.
 _RECALIBRATION_BATCHES = 16
+# Drawing takes a good part of a second, which a short training would spend at every point of its curves.
+_SECONDS_BETWEEN_PICTURES = 10
 # Seconds from which a training is worth a warning.
 _LONG = 24 * 3600
 _LONG_ELSEWHERE = "the training takes more than a day here: set a smaller base_width or patch, or fewer steps"
@@ -187,13 +190,21 @@ class _Training:
         return Trainer(objective, configuration, device, backend)
 
     def train(self, trainer: Trainer) -> None:
-        """Train to the last step, and write the curves after each checkpoint."""
+        """Train to the last step, and write the curves after each checkpoint, their picture at times."""
         on_progress = self.on_progress if rank() == 0 else lambda progress: None
         stage = Stage("Training", self.plan.configuration.steps, on_progress, done=trainer.step)
+        drawn = time.monotonic()
+
+        def report(point: CurvePoint) -> None:
+            nonlocal drawn
+            is_due = time.monotonic() - drawn > _SECONDS_BETWEEN_PICTURES
+            self._write_curves(trainer.history, picture=is_due)
+            drawn = time.monotonic() if is_due else drawn
+
         trainer.run(
             self._samples,
             self.run.checkpoint,
-            report=lambda point: self._write_curves(trainer.history),
+            report=report,
             validate=lambda network: self._metrics(self._validate(network)),
             after_step=lambda step: stage.step(),
         )
@@ -206,7 +217,7 @@ class _Training:
             scores = self._validate(network, self.run.validation_picture)
             metrics = self._metrics(scores)
             # A run that was killed after its last checkpoint may lack them.
-            self._write_curves(trainer.history)
+            self._write_curves(trainer.history, picture=True)
             manifest = self._manifest(metrics, scores)
             write_package(self.run.model, manifest, network, card=model_card(manifest))
         self.run.remove_prepared()
@@ -263,7 +274,8 @@ class _Training:
         except Exception as error:
             self.on_notice(f"{failure} ({str(error).rstrip('.') or type(error).__name__})")
 
-    def _write_curves(self, history: list[CurvePoint]) -> None:
+    def _write_curves(self, history: list[CurvePoint], picture: bool) -> None:
         with files_together():
             write_curves(history, self.run.curves_table)
-            plot_curves(history, self.run.curves_picture)
+            if picture:
+                plot_curves(history, self.run.curves_picture)

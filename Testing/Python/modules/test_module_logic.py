@@ -6,6 +6,7 @@ translation function and the decorator of parameter nodes.
 
 import importlib
 import importlib.util
+import os
 import signal
 import sys
 import types
@@ -25,8 +26,9 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def module(monkeypatch):
+def module(monkeypatch, launcher_folder):
     """Load a module's file as Slicer does, from its own folder."""
+    monkeypatch.setenv("PATH", str(launcher_folder), prepend=os.pathsep)
     base = types.ModuleType("slicer.ScriptedLoadableModule")
     for suffix in ("", "Logic", "Test", "Widget"):
         name = f"ScriptedLoadableModule{suffix}"

@@ -2,13 +2,11 @@
 
 import os
 import sys
-from contextlib import nullcontext
 
 import pytest
 
 from helpers.intensity_network import write_segmentation_package
 from helpers.phantoms import bodies, grid_matrix, oblique_rotation, sample
-from helpers.warm_python import warm_python
 from NNMambaLib.support.random_package import random_manifest, write_random_package
 
 _SHAPE = (32, 64, 32)
@@ -24,14 +22,6 @@ def models_folder(tmp_path_factory):
         manifest = random_manifest(task, outputs=3, base_width=4, patch=(32, 32, 32), spacing=(3.0, 3.0, 3.0))
         write_random_package(folder / f"random-{task}", manifest)
     return folder
-
-
-@pytest.fixture(scope="session")
-def launcher_folder(tmp_path_factory):
-    """A folder with an interpreter for the engine that starts at once; without one where processes cannot be forked."""
-    folder = tmp_path_factory.mktemp("launcher")
-    with warm_python(folder) if hasattr(os, "fork") else nullcontext():
-        yield folder
 
 
 @pytest.fixture

@@ -46,10 +46,10 @@ def train(trainer, checkpoint, report=lambda point: None, task="segmentation", *
 @pytest.mark.parametrize("task", OBJECTIVES)
 def test_training_lowers_the_loss(task, tmp_path):
     # Among eight there are both kinds of cubes: normalised by a batch of one kind, they would all look alike.
-    trainer = train(make_trainer(task, steps=30, batch_size=8), tmp_path / "checkpoint.pt", task=task)
+    trainer = train(make_trainer(task, steps=16, batch_size=8), tmp_path / "checkpoint.pt", task=task)
     losses = [point.loss for point in trainer.history]
-    assert [point.step for point in trainer.history] == list(range(2, 31, 2))
-    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+    assert [point.step for point in trainer.history] == list(range(2, 17, 2))
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
 @pytest.mark.parametrize("task", OBJECTIVES)

@@ -41,15 +41,23 @@ def is_alive(pid):
 
 
 @pytest.fixture
-def worker(tmp_path):
+def worker(tmp_path, quick_python):
+    worker = WorkerUnderTest(tmp_path, python=quick_python)
+    yield worker
+    worker.client.close()
+
+
+@pytest.fixture
+def plain_worker(tmp_path):
+    """A worker of an interpreter that imports everything itself, and is the caller's own child."""
     worker = WorkerUnderTest(tmp_path)
     yield worker
     worker.client.close()
 
 
 @pytest.fixture(scope="module")
-def _warm_worker(tmp_path_factory):
-    worker = WorkerUnderTest(tmp_path_factory.mktemp("warm"))
+def _warm_worker(tmp_path_factory, quick_python):
+    worker = WorkerUnderTest(tmp_path_factory.mktemp("warm"), python=quick_python)
     yield worker
     worker.client.close()
 

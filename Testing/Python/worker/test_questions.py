@@ -76,27 +76,27 @@ def test_state_is_told_from_start_to_stop(worker, request_):
 
 
 def test_missing_package_is_told_with_the_remedy_and_can_be_installed_meanwhile(
-    worker, request_, tmp_path, monkeypatch
+    plain_worker, request_, tmp_path, monkeypatch
 ):
     fake = tmp_path / "torch.py"
     fake.write_text("raise ModuleNotFoundError(\"No module named 'torch'\")", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for _ in range(2):
         with pytest.raises(WorkerError, match=r"No module named 'torch'.*set up NNMamba first"):
-            run_in_worker(worker.client, worker.transport, request_)
+            run_in_worker(plain_worker.client, plain_worker.transport, request_)
     with pytest.raises(WorkerError, match="set up NNMamba first"):
-        ask(worker, "machine")
-    pid = worker.client.pid
-    assert "No module named 'torch'" in worker.client.log
+        ask(plain_worker, "machine")
+    pid = plain_worker.client.pid
+    assert "No module named 'torch'" in plain_worker.client.log
     fake.unlink()
-    assert run_in_worker(worker.client, worker.transport, request_).labels.array.any()
-    assert worker.client.pid == pid
+    assert run_in_worker(plain_worker.client, plain_worker.transport, request_).labels.array.any()
+    assert plain_worker.client.pid == pid
 
 
-def test_log_outlives_the_worker(worker, request_, tmp_path, monkeypatch):
+def test_log_outlives_the_worker(plain_worker, request_, tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import os; os.write(1, b'torch is broken'); os._exit(3)", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(WorkerError, match="torch is broken"):
-        run_in_worker(worker.client, worker.transport, request_)
-    assert worker.client.state is WorkerState.STOPPED
-    assert "torch is broken" in worker.client.log
+        run_in_worker(plain_worker.client, plain_worker.transport, request_)
+    assert plain_worker.client.state is WorkerState.STOPPED
+    assert "torch is broken" in plain_worker.client.log

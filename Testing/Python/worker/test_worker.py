@@ -144,8 +144,8 @@ def test_private_folder_is_the_users_alone_and_holds_no_volume_after_the_job(war
     assert warm_worker.files() == ["worker.log"]
 
 
-def test_worker_without_work_ends_and_the_next_job_starts_another(tmp_path, request_):
-    worker = WorkerUnderTest(tmp_path, idle_seconds=0.3)
+def test_worker_without_work_ends_and_the_next_job_starts_another(tmp_path, request_, quick_python):
+    worker = WorkerUnderTest(tmp_path, idle_seconds=0.3, python=quick_python)
     assert_next_job_succeeds(worker, request_)
     pid = worker.client.pid
     worker.wait(lambda: worker.client.pid is None)
@@ -156,12 +156,12 @@ def test_worker_without_work_ends_and_the_next_job_starts_another(tmp_path, requ
     worker.client.close()
 
 
-def test_closing_leaves_no_process_and_no_file(worker, long_request):
-    start(worker, long_request)
-    pid = worker.client.pid
-    worker.client.close()
+def test_closing_leaves_no_process_and_no_file(plain_worker, long_request):
+    start(plain_worker, long_request)
+    pid = plain_worker.client.pid
+    plain_worker.client.close()
     assert not is_alive(pid)
-    assert not list(worker.folder.iterdir())
+    assert not list(plain_worker.folder.iterdir())
 
 
 # --- cancelling --------------------------------------------------------------------------------------------------
@@ -212,16 +212,16 @@ def test_second_cancel_ends_the_process(worker, request_, long_request):
 # --- what goes wrong ---------------------------------------------------------------------------------------------
 
 
-def test_killed_worker_costs_its_job_alone(worker, request_, long_request):
-    job = start(worker, long_request)
-    waiting = worker.client.submit(request_)
-    os.kill(worker.client.pid, signal.SIGKILL)
-    worker.wait(lambda: job.ended and waiting.ended)
+def test_killed_worker_costs_its_job_alone(plain_worker, request_, long_request):
+    job = start(plain_worker, long_request)
+    waiting = plain_worker.client.submit(request_)
+    os.kill(plain_worker.client.pid, signal.SIGKILL)
+    plain_worker.wait(lambda: job.ended and waiting.ended)
     assert job.state is JobState.FAILED
     assert isinstance(job.error, WorkerError)
     assert "killed by signal 9" in str(job.error)
     assert waiting.state is JobState.FINISHED
-    assert worker.files() == ["worker.log"]
+    assert plain_worker.files() == ["worker.log"]
 
 
 def test_errors_keep_their_kind_and_sentence(warm_worker, request_, phantom, landmarks_package):
@@ -263,14 +263,14 @@ def test_full_disk_while_handing_over(worker, request_, small_files):
     assert not [name for name in worker.files() if name.endswith(".raw")]
 
 
-def test_full_disk_while_handing_back(worker, request_, phantom, small_files):
+def test_full_disk_while_handing_back(plain_worker, request_, phantom, small_files):
     small = Volume(np.round(phantom.array).astype(np.uint8), phantom.matrix, "small")
     request = JobRequest("segmentation", request_.model, [small], {"probabilities": True}, "cpu", "torch")
-    job = worker.client.submit(request)
-    worker.wait(lambda: job.ended)
+    job = plain_worker.client.submit(request)
+    plain_worker.wait(lambda: job.ended)
     assert isinstance(job.error, OutputError)
-    assert f"temporary folder {worker.folder} is full" in str(job.error)
-    assert not [name for name in worker.files() if name.endswith(".raw")]
+    assert f"temporary folder {plain_worker.folder} is full" in str(job.error)
+    assert not [name for name in plain_worker.files() if name.endswith(".raw")]
 
 
 def test_disk_without_room_is_found_before_anything_is_written(worker, request_, monkeypatch):
@@ -297,7 +297,7 @@ _CALLER = """
     from NNMambaLib.worker.subprocess_transport import SubprocessTransport
 
     transport = SubprocessTransport()
-    client = WorkerClient(transport, temporary_folder=sys.argv[1])
+    client = WorkerClient(transport, temporary_folder=sys.argv[1], python=sys.argv[3])
     volume = Volume(np.zeros((1, 32, 64, 32), np.float32), np.diag([3.0, 3.0, 3.0, 1.0]))
     job = client.submit(JobRequest("segmentation", sys.argv[2], [volume], {"step": 0.02}, "cpu", "torch"))
     while job.progress is None or job.progress.stage != "Segmenting":
@@ -308,9 +308,10 @@ _CALLER = """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_worker_ends_with_its_caller_and_leaves_no_file(fine_segmentation_package, how):
+def test_worker_ends_with_its_caller_and_leaves_no_file(fine_segmentation_package, quick_python, how):
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", textwrap.dedent(_CALLER), folder, str(fine_segmentation_package.path)]
+        package = str(fine_segmentation_package.path)
+        command = [sys.executable, "-c", textwrap.dedent(_CALLER), folder, package, quick_python]
         library = Path(__file__).parents[3] / "NNMamba"
         environment = {**os.environ, "PYTHONPATH": str(library)}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as caller:

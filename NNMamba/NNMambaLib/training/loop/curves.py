@@ -30,8 +30,13 @@ def plot_curves(history: Sequence[CurvePoint], path: Path) -> None:
     named = next((name for point in history for name in point.metrics), None)
     if named is not None:
         panels.append((f"validation: {named}", [(p.step, p.metrics[named]) for p in history if named in p.metrics]))
-    figure = Figure(figsize=(4.2 * len(panels), 3.6), dpi=120, layout="constrained")
-    for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    width, height = 4.2, 3.6
+    figure = Figure(figsize=(width * len(panels), height), dpi=120)
+    # Margins in inches: a layout that looks for them draws everything twice.
+    margins = {"left": 0.6 / width / len(panels), "right": 1 - 0.2 / width / len(panels)}
+    margins |= {"bottom": 0.55 / height, "top": 1 - 0.35 / height}
+    grid = figure.subplots(1, len(panels), squeeze=False, gridspec_kw=margins | {"wspace": 0.8 / (width - 0.8)})
+    for axes, (title, points) in zip(grid[0], panels, strict=True):
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, color="#1b6ca8")
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
